@@ -1,0 +1,75 @@
+"""Contracts of the stage market_data: what vendors said, and what was settled."""
+
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+
+from data_contracts.columns import (
+    Instant,
+    count,
+    daily_return,
+    instant,
+    member,
+    session,
+    text,
+    ticker,
+)
+from data_contracts.contract import EpochTable
+
+BASES = ("as_traded", "split_adjusted", "adjusted")
+STATUSES = ("settled", "disputed", "missing")
+
+
+def _price(what: str, *, nullable: bool = True) -> Any:
+    return pa.Field(gt=0, le=1e9, nullable=nullable, description=f"{what}, US dollars.")
+
+
+class RawPrices(EpochTable, key=("vendor", "ticker", "session")):
+    """One row per vendor, ticker and session: the observation as it came.
+
+    Covers the sessions of the epoch and a lookback before them, which flags and the universe need.
+    """
+
+    vendor: str = text("Vendor that was asked.")
+    ticker: str = ticker()
+    session: pd.Timestamp = session()
+    open: float = _price("First price")
+    high: float = _price("Highest price")
+    low: float = _price("Lowest price")
+    close: float = _price("Closing price on the row's basis", nullable=False)
+    volume: float = pa.Field(ge=0, nullable=True, description="Shares traded.")
+    vwap: float = _price("Volume-weighted average price")
+    dividend: float = pa.Field(
+        ge=0, nullable=True, description="Cash dividend of the day, dollars."
+    )
+    split: float = pa.Field(gt=0, nullable=True, description="Split factor of the day, 1 for none.")
+    basis: str = member(BASES, "What the close is adjusted for.")
+    fetched_at: Instant = instant("When the vendor answered")
+
+
+class ValidatedPrices(
+    EpochTable, key=("ticker", "session"), invariants=("no_session_missing", "benchmark_is_settled")
+):
+    """One row per ticker and session of the epoch: the settled close and the session's return."""
+
+    ticker: str = ticker()
+    session: pd.Timestamp = session()
+    close: float = _price("Settled close, empty where there is none")
+    total_return: float = daily_return("Total return, dividends included", nullable=True)
+    n_vendors: int = count("Vendors that agree with the settled close.")
+    sources: str = text("Vendors that agree, joined by commas.")
+    status: str = member(STATUSES, "Whether the close is settled, disputed or missing.")
+    anomaly: bool = text("Vendors disagree, or the return is beyond three robust sigma.")
+    stale: bool = text("There is no close of this session; an earlier one stands.")
+    low_volume: bool = text("Volume under a tenth of its mean.")
+    flat_line: bool = text("Unchanged close and no volume for three sessions.")
+    carried_sessions: int = count("Sessions in a row without a settled close, 0 when settled.")
+    in_universe: bool = text("The ticker may be held in this epoch.")
+
+    @pa.dataframe_check
+    @classmethod
+    def settled_has_a_close(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """A close and a return stand exactly where the status says settled."""
+        settled = frame["status"] == "settled"
+        return (settled == frame["close"].notna()) & (settled == (frame["carried_sessions"] == 0))

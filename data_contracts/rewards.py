@@ -1,0 +1,63 @@
+"""Contracts of the stage rewards: what each miner is paid, and every movement of money."""
+
+import pandas as pd
+import pandera.pandas as pa
+
+from data_contracts.columns import (
+    STANDINGS,
+    TIERS,
+    Int,
+    count,
+    hotkey,
+    member,
+    number,
+    rao,
+    text,
+)
+from data_contracts.contract import EpochTable
+
+ACCOUNT = (
+    r"^(issuance|external|pool|treasury|burn|carry|validators|owner"
+    r"|(miner|escrow|validator|operator):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
+)
+
+
+class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger",)):
+    """One row per miner with an ante: where it went and what was earned."""
+
+    hotkey: str = hotkey()
+    standing: str = member(STANDINGS, "How the miner takes part.")
+    eligible: bool = text("Fulfils the conditions for rewards.")
+    rank: Int = pa.Field(ge=1, nullable=True, description="Competition rank on consensus.")
+    tier: str = member(TIERS, "Tier of the rank.", nullable=True)
+    final_tier: str = member(TIERS, "Tier that was settled.", nullable=True)
+    reward_share: float = number("Share of the winners' pool.", low=0, high=1)
+    ante_rao: int = rao("Ante")
+    gross_rao: int = rao("Reward before the fee")
+    fee_rao: int = rao("Network fee")
+    payout_rao: int = rao("Reward less fee, plus the ante that comes back")
+    ante_returned_rao: int = rao("Part of the ante that comes back")
+    ante_burned_rao: int = rao("Part of the ante that is destroyed")
+
+    @pa.dataframe_check
+    @classmethod
+    def payout_adds_up(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Payout is gross less fee plus the returned ante."""
+        earned = frame["gross_rao"] - frame["fee_rao"] + frame["ante_returned_rao"]
+        return frame["payout_rao"] == earned
+
+
+class LedgerEntries(EpochTable, key=("entry",), invariants=("ledger_closes",)):
+    """One row per movement of money in the epoch: double entry, never negative."""
+
+    entry: int = count("Number of the movement within the epoch.", low=1)
+    from_account: str = pa.Field(str_matches=ACCOUNT, description="Account that pays.")
+    to_account: str = pa.Field(str_matches=ACCOUNT, description="Account that receives.")
+    amount_rao: int = pa.Field(gt=0, description="Amount, in rao (1 ALPHA = 10^9 rao).")
+    reason: str = text("What the movement is for.")
+
+    @pa.dataframe_check
+    @classmethod
+    def accounts_differ(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Nothing moves from an account to itself."""
+        return frame["from_account"] != frame["to_account"]

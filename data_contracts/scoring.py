@@ -1,0 +1,90 @@
+"""Contracts of the stage scoring: returns, metrics per horizon, one score per miner."""
+
+import pandas as pd
+import pandera.pandas as pa
+
+from data_contracts.columns import (
+    HORIZONS,
+    STANDINGS,
+    TIERS,
+    Instant,
+    Int,
+    count,
+    daily_return,
+    fraction,
+    hotkey,
+    instant,
+    member,
+    number,
+    session,
+    text,
+)
+from data_contracts.contract import EPOCH_ID, EpochTable
+
+
+class PortfolioReturns(
+    EpochTable, key=("hotkey", "session"), invariants=("returns_cover_the_epoch",)
+):
+    """One row per miner and session of the epoch: what the held portfolio returned."""
+
+    hotkey: str = hotkey()
+    session: pd.Timestamp = session()
+    portfolio_return: float = daily_return("Return of the held portfolio")
+    benchmark_return: float = daily_return("Return of the benchmark", nullable=True)
+    unpriced_weight: float = fraction("Weight without a price that may be carried")
+    turnover: float = fraction("One-way turnover against the previous epoch")
+    filled_epochs: int = count("Epochs in a row without a portfolio of its own.")
+    history_epoch: str = pa.Field(str_matches=EPOCH_ID, description="Start of unbroken history.")
+
+
+class HorizonMetrics(
+    EpochTable, key=("hotkey", "horizon"), invariants=("metrics_agree_with_returns",)
+):
+    """One row per miner and horizon that exists: the last 7, 30 or 90 sessions."""
+
+    hotkey: str = hotkey()
+    horizon: int = member(HORIZONS, "Sessions that were measured.")
+    total_return: float = number("Compounded return of the horizon.", low=-1)
+    annualised_return: float = number("Total return at 252 sessions a year.", low=-1)
+    volatility: float = number("Annualised standard deviation.", low=0)
+    downside_deviation: float = number("Annualised root mean square shortfall.", low=0)
+    max_drawdown: float = fraction("Largest loss from a peak")
+    drawdown_duration: int = count("Longest run of sessions under water.")
+    sharpe_ratio: float = number("Sharpe ratio, empty where returns do not vary.", nullable=True)
+    sortino_ratio: float = number("Sortino ratio.")
+    calmar_ratio: float = number("Calmar ratio.")
+    sortino_score: float = fraction("Score of the Sortino ratio")
+    calmar_score: float = fraction("Score of the Calmar ratio")
+    drawdown_score: float = fraction("Score of the drawdown")
+    turnover_score: float = fraction("Score of the turnover")
+    horizon_score: float = fraction("Weighted score of the horizon")
+    benchmark_volatility: float = number("Benchmark's volatility, same sessions.", nullable=True)
+    benchmark_max_drawdown: float = fraction("Benchmark's drawdown, same sessions", nullable=True)
+    history_sessions: int = count("Sessions of unbroken history.", low=1)
+
+
+class Scores(EpochTable, key=("hotkey",), invariants=("ranks_follow_scores",)):
+    """One row per miner with a portfolio or a commitment: this validator's own score."""
+
+    hotkey: str = hotkey()
+    standing: str = member(STANDINGS, "How the miner takes part.")
+    reason: str = text("Why it is not ranked; empty when it is.")
+    composite: float = fraction("Weighted mean of the horizon scores", nullable=True)
+    originality: float = fraction("Originality factor", nullable=True)
+    variance_factor: float = fraction("Variance factor", nullable=True)
+    final_score: float = fraction("Composite times both factors", nullable=True)
+    score_rank: Int = pa.Field(ge=1, nullable=True, description="Competition rank of the ranked.")
+    percentile: float = fraction("1 for the first, 1/n for the last", nullable=True)
+    tier: str = member(TIERS, "Tier of the rank.", nullable=True)
+    eligible: bool = text("Fulfils the conditions for rewards.")
+    portfolio_tier: str = member(("low", "medium", "high"), "Volatility class.", nullable=True)
+    history_sessions: int = count("Sessions of unbroken history.")
+    max_drawdown_30d: float = fraction("Drawdown of 30 sessions, orders ties", nullable=True)
+    committed_at: Instant = instant("When the portfolio was committed, orders ties")
+
+    @pa.dataframe_check
+    @classmethod
+    def ranked_have_a_score(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Score, rank and tier stand exactly where they must."""
+        ranked = frame["standing"] == "ranked"
+        return (ranked == frame["score_rank"].notna()) & (~ranked | frame["final_score"].notna())

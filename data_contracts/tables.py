@@ -1,0 +1,27 @@
+"""All contracts by stage, in the order in which an epoch runs."""
+
+import re
+
+from data_contracts.consensus import Consensus, ValidatorWeights
+from data_contracts.contract import EpochTable
+from data_contracts.market_data import RawPrices, ValidatedPrices
+from data_contracts.rewards import LedgerEntries, Rewards
+from data_contracts.scoring import HorizonMetrics, PortfolioReturns, Scores
+from data_contracts.signals import Commitments, Portfolios, Reveals
+
+STAGES: dict[str, tuple[type[EpochTable], ...]] = {
+    "market_data": (RawPrices, ValidatedPrices),
+    "signals": (Commitments, Reveals, Portfolios),
+    "scoring": (PortfolioReturns, HorizonMetrics, Scores),
+    "consensus": (ValidatorWeights, Consensus),
+    "rewards": (Rewards, LedgerEntries),
+}
+
+
+def table_name(contract: type[EpochTable]) -> str:
+    """Name of the table and asset: ``HorizonMetrics`` is ``horizon_metrics``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", contract.__name__).lower()
+
+
+CONTRACTS = {table_name(contract): contract for stage in STAGES.values() for contract in stage}
+STAGE_OF = {table_name(contract): name for name, stage in STAGES.items() for contract in stage}

@@ -1,0 +1,1 @@
+{{ settled('horizon_metrics') }}

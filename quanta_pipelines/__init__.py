@@ -1,0 +1,1 @@
+"""QUANTA: equity portfolio signals of a Bittensor subnet, scored and paid epoch by epoch."""

@@ -1,0 +1,232 @@
+"""Tables by epoch: what is current, every version ever published, and the verdicts of the gates.
+
+``<root>/<table>/<epoch_id>.parquet`` is current, ``_versions/<epoch_id>/<content_hash>.parquet``
+beside it keeps each publication, ``_gates/<epoch_id>/<check>.json`` what a check said. The root is
+a folder or any fsspec URL. A reader sees the old file or the new one, never a part of one.
+"""
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from quanta_pipelines.adapters.atomic_files import AtomicFiles
+from quanta_pipelines.adapters.code_version import code_version
+from quanta_pipelines.adapters.table_format import content_hash, from_parquet, to_parquet
+
+__all__ = [
+    "GateNotPassed",
+    "GateVerdict",
+    "InvalidName",
+    "Lake",
+    "MissingTable",
+    "Version",
+    "code_version",
+    "content_hash",
+]
+
+_NAME = re.compile(r"[a-z_]+")
+_EPOCH = re.compile(r"[0-9]{4}-Q[1-4]-W[0-9]{2}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class InvalidName(ValueError):
+    """A table, check, epoch or hash that cannot be part of a path."""
+
+
+class MissingTable(LookupError):
+    """A table, or a version of it, that was never published for an epoch."""
+
+
+class GateNotPassed(RuntimeError):
+    """A table whose current version has not passed a check that its reader asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One publication of a table for an epoch; ``content_hash`` is over its values."""
+
+    table: str
+    epoch_id: str
+    content_hash: str
+    rows: int
+    path: str
+    params_version: str
+    code_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """What a check said, and of which content; ``None`` when nothing could be published."""
+
+    table: str
+    epoch_id: str
+    check: str
+    passed: bool
+    content_hash: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The tables below ``root``: a folder's path, ``memory://…`` or ``s3://…``."""
+
+    root: str
+
+    def publish(
+        self,
+        table: str,
+        epoch_id: str,
+        frame: pd.DataFrame,
+        *,
+        params_version: str,
+        code_version: str,
+    ) -> Version:
+        """Make ``frame`` the table's current version, rows in the order given."""
+        current, versions = _current(table, epoch_id), _versions(table, epoch_id)
+        hashed = content_hash(frame, table)
+        stamps = {
+            "epoch_id": epoch_id,
+            "params_version": params_version,
+            "code_version": code_version,
+            "content_hash": hashed,
+        }
+        data = to_parquet(frame, table, stamps)
+        self._files.write(f"{versions}/{hashed}.parquet", data)
+        self._files.write(current, data)
+        return _version(table, self._files.path(current), stamps, rows=len(frame))
+
+    def read(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> pd.DataFrame:
+        """The current table; each of ``gates`` must have passed on exactly this content."""
+        data = self._load(table, epoch_id, _current(table, epoch_id))
+        if gates:
+            held = _footer(table, "", io.BytesIO(data)).content_hash
+            for check in gates:
+                self._require_passed(table, epoch_id, check, held)
+        return from_parquet(data)
+
+    def exists(self, table: str, epoch_id: str) -> bool:
+        """Whether the table has a current version for the epoch."""
+        return self._files.exists(_current(table, epoch_id))
+
+    def version(self, table: str, epoch_id: str) -> Version:
+        """The current version, from the file's footer alone."""
+        return self._stamped(table, epoch_id, _current(table, epoch_id))
+
+    def epochs(self, table: str) -> tuple[str, ...]:
+        """The epochs for which the table is published, oldest first."""
+        stems = self._files.stems(_valid(_NAME, table), ".parquet")
+        return tuple(stem for stem in stems if _EPOCH.fullmatch(stem))
+
+    def versions(self, table: str, epoch_id: str) -> tuple[Version, ...]:
+        """Every version ever published, ordered by content hash."""
+        folder = _versions(table, epoch_id)
+        hashes = [h for h in self._files.stems(folder, ".parquet") if _HASH.fullmatch(h)]
+        return tuple(self._stamped(table, epoch_id, f"{folder}/{h}.parquet") for h in hashes)
+
+    def read_version(self, table: str, epoch_id: str, content_hash: str) -> pd.DataFrame:
+        """One version by its content, current or not."""
+        name = f"{_versions(table, epoch_id)}/{_valid(_HASH, content_hash)}.parquet"
+        return from_parquet(self._load(table, epoch_id, name))
+
+    def record_verdict(
+        self,
+        table: str,
+        epoch_id: str,
+        check: str,
+        *,
+        passed: bool,
+        content_hash: str | None,
+        detail: str,
+    ) -> GateVerdict:
+        """Keep what ``check`` said; it replaces the check's earlier verdict on this epoch."""
+        if passed and content_hash is None:
+            raise ValueError(f"{table} {epoch_id}: {check} cannot pass on no content")
+        said = {"content_hash": content_hash, "detail": detail, "passed": passed}
+        text = json.dumps(said, sort_keys=True, separators=(",", ":")) + "\n"
+        self._files.write(_gate(table, epoch_id, check), text.encode())
+        return GateVerdict(table, epoch_id, check, passed, content_hash, detail)
+
+    def verdict(self, table: str, epoch_id: str, check: str) -> GateVerdict | None:
+        """What ``check`` last said, ``None`` when it was never evaluated."""
+        try:
+            text = self._files.read(_gate(table, epoch_id, check))
+        except FileNotFoundError:
+            return None
+        said = json.loads(text)
+        return GateVerdict(
+            table, epoch_id, check, said["passed"], said["content_hash"], said["detail"]
+        )
+
+    def _require_passed(self, table: str, epoch_id: str, check: str, held: str) -> None:
+        place = f"{table} {epoch_id}: check {check}"
+        verdict = self.verdict(table, epoch_id, check)
+        if verdict is None:
+            raise GateNotPassed(f"{place} was never evaluated")
+        if not verdict.passed and verdict.content_hash in (None, held):
+            raise GateNotPassed(f"{place} failed: {verdict.detail}")
+        if verdict.content_hash != held:
+            raise GateNotPassed(
+                f"{place} was evaluated for another version, {verdict.content_hash}, not {held}"
+            )
+
+    @property
+    def _files(self) -> AtomicFiles:
+        return AtomicFiles(self.root)
+
+    def _load(self, table: str, epoch_id: str, name: str) -> bytes:
+        try:
+            return self._files.read(name)
+        except FileNotFoundError:
+            raise MissingTable(f"{table} {epoch_id}: no file {self._files.path(name)}") from None
+
+    def _stamped(self, table: str, epoch_id: str, name: str) -> Version:
+        path = self._files.path(name)
+        try:
+            with self._files.open(name) as file:
+                return _footer(table, path, file)
+        except FileNotFoundError:
+            raise MissingTable(f"{table} {epoch_id}: no file {path}") from None
+
+
+def _footer(table: str, path: str, file: IO[bytes]) -> Version:
+    """The version a Parquet file says it is."""
+    found = pq.read_metadata(file)
+    stamps = {key.decode(): value.decode() for key, value in found.metadata.items()}
+    return _version(table, path, stamps, rows=found.num_rows)
+
+
+def _version(table: str, path: str, stamps: Mapping[str, str], *, rows: int) -> Version:
+    return Version(
+        table=table,
+        epoch_id=stamps["epoch_id"],
+        content_hash=stamps["content_hash"],
+        rows=rows,
+        path=path,
+        params_version=stamps["params_version"],
+        code_version=stamps["code_version"],
+    )
+
+
+def _current(table: str, epoch_id: str) -> str:
+    return f"{_valid(_NAME, table)}/{_valid(_EPOCH, epoch_id)}.parquet"
+
+
+def _gate(table: str, epoch_id: str, check: str) -> str:
+    folder = f"{_valid(_NAME, table)}/_gates/{_valid(_EPOCH, epoch_id)}"
+    return f"{folder}/{_valid(_NAME, check)}.json"
+
+
+def _versions(table: str, epoch_id: str) -> str:
+    return f"{_valid(_NAME, table)}/_versions/{_valid(_EPOCH, epoch_id)}"
+
+
+def _valid(form: re.Pattern[str], name: str) -> str:
+    if not form.fullmatch(name):
+        raise InvalidName(f"{name!r} does not have the form {form.pattern}")
+    return name

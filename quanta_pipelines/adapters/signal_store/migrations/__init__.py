@@ -1,0 +1,1 @@
+"""Alembic revisions of the signal store; ``SignalStore.open`` applies them."""

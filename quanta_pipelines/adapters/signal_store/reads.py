@@ -1,0 +1,162 @@
+"""The store's history as tables, exactly as their contracts want them."""
+
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Select, func, select
+
+from quanta_pipelines.adapters.signal_store.tables import (
+    COMMITMENTS,
+    NEWEST_FIRST,
+    REVEALS,
+    SNAPSHOT_STAKES,
+    SUBMITTED_WEIGHTS,
+    WEIGHT_SUBMISSIONS,
+)
+from quanta_pipelines.protocol.commit_reveal import Verdict
+from quanta_pipelines.protocol.portfolio import Portfolio, canonical_ticker
+
+_INSTANT = "datetime64[ns, UTC]"
+
+_COMMITMENTS = {
+    "epoch_id": "object",
+    "hotkey": "object",
+    "commitment": "object",
+    "ante_rao": "int64",
+    "received_at": _INSTANT,
+    "n_replaced": "int64",
+}
+_REVEALS = {
+    "epoch_id": "object",
+    "reveal_id": "int64",
+    "hotkey": "object",
+    "commitment": "object",
+    "received_at": _INSTANT,
+    "verdict": "object",
+    "reason": "object",
+    "portfolio_hash": "object",
+    "positions": "object",
+    "secret": "object",
+}
+_POSITIONS = {
+    "hotkey": "object",
+    "ticker": "object",
+    "weight": "float64",
+    "submitted_weight": "float64",
+    "committed_at": _INSTANT,
+}
+_WEIGHTS = {
+    "epoch_id": "object",
+    "validator": "object",
+    "hotkey": "object",
+    "weight_units": "int64",
+    "composite": "float64",
+    "max_drawdown_7d": "float64",
+    "max_drawdown_30d": "float64",
+    "max_drawdown_90d": "float64",
+    "stake_rao": "int64",
+    "data_hash": "object",
+    "received_at": _INSTANT,
+}
+
+
+def commitments(connection: Connection, epoch_id: str) -> pd.DataFrame:
+    """One row per miner that committed: its newest commitment."""
+    miner = COMMITMENTS.c.hotkey
+    ranked = (
+        select(
+            COMMITMENTS,
+            func.row_number().over(partition_by=miner, order_by=NEWEST_FIRST).label("place"),
+            (func.count().over(partition_by=miner) - 1).label("n_replaced"),
+        )
+        .where(COMMITMENTS.c.epoch_id == epoch_id)
+        .subquery()
+    )
+    standing = select(ranked).where(ranked.c.place == 1)
+    return _table(connection, standing, _COMMITMENTS).sort_values("hotkey", ignore_index=True)
+
+
+def reveals(connection: Connection, epoch_id: str) -> pd.DataFrame:
+    """One row per reveal, numbered within the epoch in the order of receipt.
+
+    The database's own numbers would depend on what other epochs received meanwhile. Positions and
+    secret stand where the reveal was accepted: what failed has revealed nothing.
+    """
+    number = func.row_number().over(order_by=(REVEALS.c.received_at, REVEALS.c.id))
+    numbered = (
+        select(REVEALS, number.label("reveal_id"))
+        .where(REVEALS.c.epoch_id == epoch_id)
+        .order_by(number)
+    )
+    rows = [dict(row) for row in connection.execute(numbered).mappings()]
+    for row in rows:
+        accepted = row["verdict"] == Verdict.ACCEPTED.value
+        row["positions"] = _hashed_text(_portfolio(row["positions"])) if accepted else ""
+        row["secret"] = row["secret"] if accepted else ""
+    return _typed(pd.DataFrame(rows, columns=list(_REVEALS)), _REVEALS)
+
+
+def accepted_positions(connection: Connection, epoch_id: str) -> pd.DataFrame:
+    """One row per miner and ticker of the accepted reveals."""
+    opened = COMMITMENTS.join(
+        REVEALS,
+        (COMMITMENTS.c.epoch_id == REVEALS.c.epoch_id)
+        & (COMMITMENTS.c.hotkey == REVEALS.c.hotkey)
+        & (COMMITMENTS.c.commitment == REVEALS.c.commitment),
+    )
+    query = (
+        select(REVEALS.c.hotkey, REVEALS.c.positions, COMMITMENTS.c.received_at)
+        .select_from(opened)
+        .where(REVEALS.c.epoch_id == epoch_id, REVEALS.c.verdict == Verdict.ACCEPTED.value)
+    )
+    rows = [
+        {**position, "hotkey": hotkey, "committed_at": committed_at}
+        for hotkey, submitted, committed_at in connection.execute(query)
+        for position in _weights(_portfolio(submitted))
+    ]
+    table = _typed(pd.DataFrame(rows, columns=list(_POSITIONS)), _POSITIONS)
+    return table.sort_values(["hotkey", "ticker"], ignore_index=True)
+
+
+def _portfolio(submitted: list[list[str]]) -> Portfolio:
+    """A portfolio that was within the limits when it was accepted."""
+    exact = [(canonical_ticker(ticker), Decimal(weight)) for ticker, weight in submitted]
+    return Portfolio(tuple(sorted(exact)))
+
+
+def _hashed_text(portfolio: Portfolio) -> str:
+    return "|".join(f"{ticker}:{weight:.6f}" for ticker, weight in portfolio.positions)
+
+
+def _weights(portfolio: Portfolio) -> list[dict[str, str | float]]:
+    scored = portfolio.scored_weights()
+    return [
+        {"ticker": ticker, "weight": scored[ticker], "submitted_weight": float(weight)}
+        for ticker, weight in portfolio.positions
+    ]
+
+
+def validator_weights(connection: Connection, epoch_id: str) -> pd.DataFrame:
+    """One row per validator and miner: the votes, with the snapshot's stakes."""
+    votes = WEIGHT_SUBMISSIONS.join(SUBMITTED_WEIGHTS).join(
+        SNAPSHOT_STAKES,
+        (SNAPSHOT_STAKES.c.epoch_id == WEIGHT_SUBMISSIONS.c.epoch_id)
+        & (SNAPSHOT_STAKES.c.validator == WEIGHT_SUBMISSIONS.c.validator),
+    )
+    query = (
+        select(SUBMITTED_WEIGHTS, WEIGHT_SUBMISSIONS, SNAPSHOT_STAKES.c.stake_rao)
+        .select_from(votes)
+        .where(WEIGHT_SUBMISSIONS.c.epoch_id == epoch_id)
+    )
+    table = _table(connection, query, _WEIGHTS)
+    return table.sort_values(["validator", "hotkey"], ignore_index=True)
+
+
+def _table(connection: Connection, query: Select[Any], types: dict[str, str]) -> pd.DataFrame:
+    result = connection.execute(query)
+    return _typed(pd.DataFrame(result.mappings().all(), columns=list(result.keys())), types)
+
+
+def _typed(table: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
+    return table[list(types)].astype(types)

@@ -1,0 +1,223 @@
+"""The intake's memory: what miners committed and revealed, and how validators voted.
+
+The only database that outside people write to. Each method is one transaction; what it recorded
+survives a crash once it returned. Where a rule depends on the time, the caller says when a request
+was received. Who signed it, and how often someone may ask, is the API's business.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+import pandas as pd
+from sqlalchemy import Connection, Engine
+
+from quanta_pipelines.adapters.signal_store import database, reads, signals, votes
+from quanta_pipelines.adapters.signal_store.errors import (
+    ContradictsRecord,
+    NotPermitted,
+    NotRecorded,
+)
+from quanta_pipelines.adapters.signal_store.records import (
+    CommitReceipt,
+    Snapshot,
+    Source,
+    check_hex64,
+    check_window,
+)
+from quanta_pipelines.protocol.commit_reveal import (
+    Commitment,
+    Judgement,
+    Reveal,
+    judge,
+    public_key,
+)
+from quanta_pipelines.protocol.epoch import (
+    Epoch,
+    Window,
+    commit_window,
+    reveal_window_of,
+    settles_at,
+)
+from quanta_pipelines.protocol.errors import InvalidPortfolio
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.portfolio import ante_rao, canonical_ticker
+
+
+class SignalStore:
+    """Append-only records of commitments, reveals, universes, snapshots and votes."""
+
+    def __init__(self, engine: Engine, params: ProtocolParams = QUANTA) -> None:
+        self._engine = engine
+        self._params = params
+
+    @classmethod
+    def open(cls, url: str, params: ProtocolParams = QUANTA) -> "SignalStore":
+        """Store at an SQLAlchemy URL, migrated to head; several processes may open it at once."""
+        return cls(database.connect(url), params)
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self._engine.dispose()
+
+    def commit(
+        self,
+        hotkey: str,
+        epoch: Epoch,
+        commitment_hex: str,
+        ante: Decimal | str,
+        *,
+        received_at: dt.datetime,
+    ) -> CommitReceipt:
+        """Records a commitment with its ante; a newer one replaces it until the window closes.
+
+        The same commitment again gives the same receipt, whenever it comes. One that a newer one
+        replaced can not come back: a request that is played again must change nothing.
+        """
+        public_key(hotkey)
+        check_hex64("a commitment", commitment_hex)
+        ante_in_rao = ante_rao(ante, self._params)
+        claim = Commitment(hotkey, epoch.id, commitment_hex, received_at)
+        with database.writing(self._engine) as connection:
+            known = signals.commitments_of(connection, hotkey, epoch.id)
+            if commitment_hex not in [row.commitment.commitment for row in known]:
+                window = commit_window(epoch, self._params)
+                check_window(f"a commitment for {epoch}", window, received_at)
+                signals.insert_commitment(connection, claim, ante_in_rao)
+                known = signals.commitments_of(connection, hotkey, epoch.id)
+        mine = next(row for row in known if row.commitment.commitment == commitment_hex)
+        if mine is not known[0] or mine.ante_rao != ante_in_rao:
+            raise ContradictsRecord(
+                f"{hotkey} has used the commitment {commitment_hex} for {epoch} before: it stands "
+                f"with an ante of {mine.ante_rao} rao, or a newer one replaced it"
+            )
+        window = reveal_window_of(mine.commitment.received_at, epoch, self._params)
+        return CommitReceipt(mine.commitment_id, window.opens, window.closes, mine.replaced)
+
+    def fix_universe(self, epoch: Epoch, tickers: Iterable[str]) -> None:
+        """Records the tickers that may be held in an epoch, once."""
+        wanted = tuple(sorted({canonical_ticker(ticker) for ticker in tickers}))
+        if not wanted:
+            raise InvalidPortfolio(f"the universe of {epoch} is empty")
+        with database.writing(self._engine) as connection:
+            fixed = signals.universe_of(connection, epoch.id)
+            if not fixed:
+                signals.insert_universe(connection, epoch.id, wanted)
+            elif fixed != wanted:
+                differing = ", ".join(sorted(set(fixed) ^ set(wanted)))
+                raise ContradictsRecord(f"the fixed universe of {epoch} differs in {differing}")
+
+    def universe(self, epoch_id: str) -> tuple[str, ...]:
+        """Tickers that may be held in an epoch, in order."""
+        with self._engine.connect() as connection:
+            tickers = signals.universe_of(connection, epoch_id)
+        if not tickers:
+            raise NotRecorded(f"the universe of {epoch_id} has not been fixed")
+        return tickers
+
+    def reveal(self, reveal: Reveal, *, received_at: dt.datetime) -> Judgement:
+        """Judges a reveal against the miner's newest commitment, and records it with its verdict.
+
+        A malformed hotkey, epoch or commitment is an error and leaves no row.
+        """
+        public_key(reveal.hotkey)
+        check_hex64("a commitment", reveal.commitment)
+        epoch = Epoch.parse(reveal.epoch_id)
+        claim = replace(reveal, epoch_id=epoch.id)
+        with database.writing(self._engine) as connection:
+            judgement = self._judge(connection, claim, epoch, received_at)
+            signals.insert_reveal(connection, claim, judgement, received_at)
+        return judgement
+
+    def _judge(
+        self, connection: Connection, claim: Reveal, epoch: Epoch, received_at: dt.datetime
+    ) -> Judgement:
+        universe = signals.universe_of(connection, epoch.id)
+        if not universe and received_at >= epoch.opens_at:  # earlier, no content is judged
+            raise NotRecorded(f"the universe of {epoch} has not been fixed")
+        known = signals.commitments_of(connection, claim.hotkey, epoch.id)
+        return judge(
+            claim,
+            known[0].commitment if known else None,
+            received_at=received_at,
+            universe=universe,
+            already_accepted=signals.has_accepted(connection, claim.hotkey, epoch.id),
+            params=self._params,
+        )
+
+    def record_snapshot(
+        self,
+        epoch: Epoch,
+        *,
+        emission_rao: int,
+        external_rao: int,
+        stakes: Mapping[str, int],
+        source: Source = "chain",
+    ) -> None:
+        """Records what an epoch is settled with, once; ``source`` says where it comes from."""
+        ordered = dict(sorted(stakes.items()))
+        wanted = Snapshot(epoch.id, emission_rao, external_rao, ordered, source)
+        votes.check_snapshot(wanted)
+        with database.writing(self._engine) as connection:
+            recorded = votes.find_snapshot(connection, epoch.id)
+            if recorded is None:
+                votes.insert_snapshot(connection, wanted)
+            elif recorded != wanted:
+                raise ContradictsRecord(f"another snapshot of {epoch} is already recorded")
+
+    def snapshot(self, epoch_id: str) -> Snapshot:
+        """What an epoch is settled with."""
+        with self._engine.connect() as connection:
+            return votes.recorded_snapshot(connection, epoch_id)
+
+    def submit_weights(
+        self,
+        validator: str,
+        epoch: Epoch,
+        row: pd.DataFrame,
+        data_hash: str,
+        *,
+        received_at: dt.datetime,
+    ) -> int:
+        """Records a validator's vote and returns its number; the first one counts.
+
+        The same vote again gives the same number, whenever it comes.
+        """
+        check_hex64("a data hash", data_hash)
+        vote = votes.Vote(validator, epoch.id, data_hash, votes.vote_cells(row))
+        with database.writing(self._engine) as connection:
+            if validator not in votes.recorded_snapshot(connection, epoch.id).stakes:
+                raise NotPermitted(f"{validator} is no validator in the snapshot of {epoch}")
+            earlier = votes.find_vote(connection, validator, epoch.id)
+            if earlier is not None:
+                if earlier.vote != vote:
+                    raise ContradictsRecord(f"{validator} has already voted for {epoch}")
+                return earlier.number
+            check_window(f"a vote for {epoch}", self._voting(epoch), received_at)
+            return votes.insert_vote(connection, vote, received_at)
+
+    def _voting(self, epoch: Epoch) -> Window:
+        opens = settles_at(epoch, self._params)
+        length = dt.timedelta(minutes=self._params.consensus.score_submission_window_minutes)
+        return Window(opens, opens + length, closed=True)
+
+    def commitments(self, epoch_id: str) -> pd.DataFrame:
+        """One row per miner that committed: the commitment that stands."""
+        with self._engine.connect() as connection:
+            return reads.commitments(connection, epoch_id)
+
+    def reveals(self, epoch_id: str) -> pd.DataFrame:
+        """One row per reveal, with its verdict."""
+        with self._engine.connect() as connection:
+            return reads.reveals(connection, epoch_id)
+
+    def accepted_positions(self, epoch_id: str) -> pd.DataFrame:
+        """One row per miner and ticker of the accepted reveals."""
+        with self._engine.connect() as connection:
+            return reads.accepted_positions(connection, epoch_id)
+
+    def validator_weights(self, epoch_id: str) -> pd.DataFrame:
+        """One row per validator and miner: the votes."""
+        with self._engine.connect() as connection:
+            return reads.validator_weights(connection, epoch_id)

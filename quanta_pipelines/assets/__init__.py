@@ -1,0 +1,1 @@
+"""The graph, one module per stage: names in, one protocol call, metadata out."""

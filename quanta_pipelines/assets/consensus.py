@@ -1,0 +1,44 @@
+"""Stage consensus: every validator's vote, and what their stake agrees on."""
+
+import pandas as pd
+
+from data_contracts.consensus import Consensus, ValidatorWeights
+from quanta_pipelines.contract_type import epoch_asset
+from quanta_pipelines.protocol import oracle, voting
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(ValidatorWeights)
+def validator_weights(
+    run: EpochRun,
+    scores: pd.DataFrame,
+    horizon_metrics: pd.DataFrame,
+    validated_prices: pd.DataFrame,
+) -> pd.DataFrame:
+    """Adds this validator's own vote to those the others submitted in their window."""
+    own = voting.own_vote(
+        voting.validator_row(scores, horizon_metrics),
+        validator=run.platform.own_validator,
+        stakes=run.platform.store.snapshot(run.id).stakes,
+        data_hash=oracle.data_hash(validated_prices),
+        epoch=run.epoch,
+    )
+    return voting.votes(own, run.platform.store.validator_weights(run.id))
+
+
+@epoch_asset(Consensus)
+def consensus(
+    run: EpochRun,
+    validator_weights: pd.DataFrame,
+    scores: pd.DataFrame,
+    horizon_metrics: pd.DataFrame,
+) -> pd.DataFrame:
+    """Takes the stake-weighted median of the votes; nothing when too little stake voted."""
+    return voting.consensus_table(
+        validator_weights,
+        scores,
+        horizon_metrics,
+        stakes=run.platform.store.snapshot(run.id).stakes,
+        epoch_id=run.id,
+        params=run.params,
+    )

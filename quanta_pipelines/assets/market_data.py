@@ -1,0 +1,26 @@
+"""Stage market_data: what vendors say, and the one price that is settled from it."""
+
+import pandas as pd
+
+from data_contracts.market_data import RawPrices, ValidatedPrices
+from quanta_pipelines.contract_type import epoch_asset
+from quanta_pipelines.protocol import oracle
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(RawPrices, pool="vendors")
+def raw_prices(run: EpochRun) -> pd.DataFrame:
+    """Asks every configured vendor and stores what it answers, unchanged."""
+    return run.platform.observe(run.epoch)
+
+
+@epoch_asset(ValidatedPrices)
+def validated_prices(run: EpochRun, raw_prices: pd.DataFrame) -> pd.DataFrame:
+    """Compares vendors, settles one close per session, and fixes who may be held."""
+    return oracle.epoch_prices(
+        raw_prices,
+        epoch_id=run.id,
+        sessions=run.epoch.sessions,
+        entry_session=run.epoch.entry_session,
+        params=run.params,
+    )

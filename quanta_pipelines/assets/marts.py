@@ -1,0 +1,73 @@
+"""Stage marts: the dbt project as assets, its tests as blocking checks."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
+
+from quanta_pipelines.adapters.warehouse import DBT_PROJECT, Build, model_names, parse_manifest
+from quanta_pipelines.contract_type import OWNERS
+from quanta_pipelines.epoch_state import epoch_states
+from quanta_pipelines.resources import Platform
+
+MANIFEST = parse_manifest(DBT_PROJECT / "target")
+MARTS = model_names(MANIFEST, "marts")
+
+
+class QuantaTranslator(DagsterDbtTranslator):
+    """All models in one group, with the owner of the other assets."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The stage."""
+        return "marts"
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
+        """The owner of every asset here."""
+        return OWNERS
+
+
+TRANSLATOR = QuantaTranslator()
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    dagster_dbt_translator=TRANSLATOR,
+    name="marts",
+    pool="duckdb",
+    required_resource_keys={"platform"},
+)
+def marts(
+    context: dg.AssetExecutionContext,
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Builds the marts over all epochs that passed their gates; publishes them when tests pass."""
+    platform: Platform = context.resources.platform
+    states = epoch_states(platform)
+    settled = [state.epoch_id for state in states if state.settled]
+    if not settled:
+        raise dg.Failure("no epoch is settled yet: run an epoch first", allow_retries=False)
+    left_out = {state.epoch_id: state.waiting_for for state in states if not state.settled}
+    build = platform.warehouse.build(platform.lake.root, settled, MARTS)
+    yield from _reported(build, {"epochs": len(settled), "epochs left out": left_out})
+
+
+def _reported(
+    build: Build, metadata: dict[str, Any]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Materialisations only when all tests passed: nothing was published otherwise."""
+    manifest = json.loads(MANIFEST.read_text())
+    for node in build.nodes:
+        if node.unique_id.startswith("model.") and build.passed:
+            spec = TRANSLATOR.get_asset_spec(manifest, node.unique_id, None)
+            yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
+    for node in build.nodes:
+        if node.unique_id.startswith("test."):
+            yield _check_result(manifest, node.unique_id, node.passed, node.failures, node.message)
+    broken = [node for node in build.nodes if not node.passed]
+    if broken:
+        raise dg.Failure(
+            "the marts were not published: "
+            + "; ".join(f"{node.unique_id}: {node.message}" for node in broken),
+            allow_retries=False,
+        )

@@ -1,0 +1,30 @@
+"""Stage rewards: one settlement gives every miner's payout and every movement of money."""
+
+import pandas as pd
+
+from data_contracts.rewards import LedgerEntries, Rewards
+from quanta_pipelines.contract_type import Frames, epoch_asset
+from quanta_pipelines.protocol import ledger, settlement
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(Rewards, LedgerEntries)
+def rewards(
+    run: EpochRun,
+    consensus: pd.DataFrame,
+    scores: pd.DataFrame,
+    commitments: pd.DataFrame,
+) -> Frames:
+    """Settles antes and emission in whole rao, with the carry of the epoch before."""
+    snapshot = run.platform.store.snapshot(run.id)
+    tables = settlement.settlement_tables(
+        consensus,
+        scores,
+        commitments,
+        emission_rao=snapshot.emission_rao,
+        external_rao=snapshot.external_rao,
+        carry_in_rao=ledger.carry_of(run.previous("ledger_entries", LedgerEntries.gates())),
+        epoch_id=run.id,
+        params=run.params,
+    )
+    return {"rewards": tables.rewards, "ledger_entries": tables.ledger_entries}

@@ -1,0 +1,57 @@
+"""Stage scoring: returns of held portfolios, metrics per horizon, one score per miner."""
+
+import pandas as pd
+
+from data_contracts.scoring import HorizonMetrics, PortfolioReturns, Scores
+from data_contracts.signals import Portfolios
+from quanta_pipelines.contract_type import epoch_asset
+from quanta_pipelines.protocol import oracle, returns, scoring
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(PortfolioReturns)
+def portfolio_returns(
+    run: EpochRun, portfolios: pd.DataFrame, validated_prices: pd.DataFrame
+) -> pd.DataFrame:
+    """Multiplies the weights of this epoch with its returns, never weights of a later one."""
+    return returns.epoch_returns(
+        portfolios,
+        run.previous("portfolios", Portfolios.gates()),
+        validated_prices,
+        oracle.benchmark_returns(validated_prices, run.params),
+        epoch_id=run.id,
+        params=run.params,
+    )
+
+
+@epoch_asset(HorizonMetrics)
+def horizon_metrics(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
+    """Measures the last 7, 30 and 90 sessions, with the published returns of earlier epochs."""
+    longest = max(run.params.scoring.horizons)
+    earlier = run.history(
+        "portfolio_returns", PortfolioReturns.gates(), longest - len(run.epoch.sessions)
+    )
+    return scoring.horizon_table(
+        pd.concat([portfolio_returns, *earlier], ignore_index=True),
+        epoch_id=run.id,
+        params=run.params,
+    )
+
+
+@epoch_asset(Scores)
+def scores(
+    run: EpochRun,
+    horizon_metrics: pd.DataFrame,
+    portfolios: pd.DataFrame,
+    portfolio_returns: pd.DataFrame,
+    commitments: pd.DataFrame,
+) -> pd.DataFrame:
+    """Weighs the horizons, gives each miner its standing, and ranks the ranked."""
+    return scoring.score_table(
+        horizon_metrics,
+        portfolios,
+        portfolio_returns,
+        commitments,
+        epoch_id=run.id,
+        params=run.params,
+    )

@@ -1,0 +1,31 @@
+"""Stage signals: what miners committed, what they revealed, and what they therefore hold."""
+
+import pandas as pd
+
+from data_contracts.signals import Commitments, Portfolios, Reveals
+from quanta_pipelines.contract_type import epoch_asset
+from quanta_pipelines.protocol import portfolio
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(Commitments)
+def commitments(run: EpochRun) -> pd.DataFrame:
+    """Takes the commitments that stood when the window closed from the signal store."""
+    return run.platform.store.commitments(run.id)
+
+
+@epoch_asset(Reveals)
+def reveals(run: EpochRun) -> pd.DataFrame:
+    """Takes every reveal with the intake's verdict from the signal store."""
+    return run.platform.store.reveals(run.id)
+
+
+@epoch_asset(Portfolios)
+def portfolios(run: EpochRun, commitments: pd.DataFrame, reveals: pd.DataFrame) -> pd.DataFrame:
+    """Holds each accepted portfolio, and the last one of a miner that sent none."""
+    return portfolio.standing_portfolios(
+        portfolio.accepted_positions(reveals, commitments),
+        run.previous("portfolios", Portfolios.gates()),
+        epoch=run.epoch,
+        params=run.params,
+    )

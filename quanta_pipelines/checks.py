@@ -1,0 +1,164 @@
+"""Invariants: what must hold on a published table before the next stage may read it.
+
+Each runs as a blocking asset check, and its verdict is recorded beside the table, bound to the
+table's content hash: a later run of the downstream assets alone meets the same gate.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dagster as dg
+import pandas as pd
+
+from data_contracts.tables import CONTRACTS
+from quanta_pipelines.contract_type import rows_table
+from quanta_pipelines.partitions import EPOCHS
+from quanta_pipelines.protocol import invariants
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.resources import Platform
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an invariant may look at: the published tables of one epoch, and the rules."""
+
+    platform: Platform
+    epoch: Epoch
+
+    def __call__(self, table: str) -> pd.DataFrame:
+        """A published table of this epoch; its own gates are judged elsewhere."""
+        return self.platform.lake.read(table, self.epoch.id)
+
+
+Invariant = Callable[[Look], pd.DataFrame]
+
+
+def no_session_missing(look: Look) -> pd.DataFrame:
+    """Every ticker has a row for every session of the epoch, and no other."""
+    return invariants.missing_sessions(look("validated_prices"), "ticker", look.epoch.sessions)
+
+
+def benchmark_is_settled(look: Look) -> pd.DataFrame:
+    """The benchmark's close is not disputed in any session."""
+    return invariants.disputed_benchmark(look("validated_prices"), look.platform.params)
+
+
+def every_portfolio_was_committed(look: Look) -> pd.DataFrame:
+    """Each portfolio of this epoch opens the commitment that stood, hash by hash."""
+    return invariants.uncommitted_portfolios(
+        look("portfolios"), look("reveals"), look("commitments"), epoch_id=look.epoch.id
+    )
+
+
+def held_tickers_are_priced(look: Look) -> pd.DataFrame:
+    """Disputed prices touch no more of all portfolio weight than the rules allow."""
+    return invariants.disputed_holdings(
+        look("portfolios"), look("validated_prices"), look.platform.params
+    )
+
+
+def returns_cover_the_epoch(look: Look) -> pd.DataFrame:
+    """Every miner with a portfolio has a return for every session of the epoch."""
+    return invariants.uncovered_portfolios(
+        look("portfolio_returns"), look("portfolios"), look.epoch.sessions
+    )
+
+
+def metrics_agree_with_returns(look: Look) -> pd.DataFrame:
+    """Only miners with returns are measured, and scores add up to the horizon's score."""
+    return invariants.inconsistent_metrics(
+        look("horizon_metrics"), look("portfolio_returns"), look.platform.params
+    )
+
+
+def ranks_follow_scores(look: Look) -> pd.DataFrame:
+    """A better score never has a worse rank, and ranks, percentiles and tiers agree."""
+    return invariants.misranked(look("scores"), "final_score", "score_rank", look.platform.params)
+
+
+def validators_rows_sum_to_one(look: Look) -> pd.DataFrame:
+    """Each validator's weights sum to exactly one."""
+    return invariants.rows_not_one(look("validator_weights"))
+
+
+def consensus_within_votes(look: Look) -> pd.DataFrame:
+    """The agreed weight is one that some validator gave, and ranks follow it."""
+    return invariants.inconsistent_consensus(
+        look("consensus"), look("validator_weights"), look.platform.params
+    )
+
+
+def payouts_match_the_ledger(look: Look) -> pd.DataFrame:
+    """What each miner is paid is what the ledger moves to it."""
+    return invariants.unmatched_payouts(look("rewards"), look("ledger_entries"))
+
+
+def ledger_closes(look: Look) -> pd.DataFrame:
+    """Pool and escrows end at zero and no internal account goes below it."""
+    return invariants.open_accounts(look("ledger_entries"))
+
+
+INVARIANTS: dict[str, Invariant] = {
+    invariant.__name__: invariant
+    for invariant in (
+        no_session_missing,
+        benchmark_is_settled,
+        every_portfolio_was_committed,
+        held_tickers_are_priced,
+        returns_cover_the_epoch,
+        metrics_agree_with_returns,
+        ranks_follow_scores,
+        validators_rows_sum_to_one,
+        consensus_within_votes,
+        payouts_match_the_ledger,
+        ledger_closes,
+    )
+}
+
+
+def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
+    """The blocking check of one invariant on one table."""
+    invariant = INVARIANTS[name]
+
+    @dg.asset_check(
+        asset=table,
+        name=name,
+        description=invariant.__doc__,
+        blocking=True,
+        partitions_def=EPOCHS,
+        required_resource_keys={"platform"},
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        platform: Platform = context.resources.platform
+        epoch = Epoch.parse(context.partition_key)
+        offending = invariant(Look(platform, epoch))
+        passed = offending.empty
+        detail = "" if passed else f"{len(offending)} rows of {table} {epoch.id} break {name}"
+        platform.lake.record_verdict(
+            table,
+            epoch.id,
+            name,
+            passed=passed,
+            content_hash=platform.lake.version(table, epoch.id).content_hash,
+            detail=detail,
+        )
+        return dg.AssetCheckResult(
+            passed=passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=detail or None,
+            metadata={
+                "epoch": epoch.id,
+                "offending_rows": len(offending),
+                "worst rows": rows_table(offending),
+            },
+        )
+
+    return check
+
+
+ALL_CHECKS = [
+    invariant_check(table, name)
+    for table, contract in CONTRACTS.items()
+    for name in contract.gates()
+    if name != "contract"
+]

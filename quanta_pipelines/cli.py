@@ -1,0 +1,175 @@
+"""The ``quanta`` command: run epochs, look at their state, show the demo.
+
+Exit codes: 0 success, 1 a run failed or a gate did not pass, 2 the command was not understood.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.errors import ProtocolError
+from quanta_pipelines.settings import Settings, current_settings
+
+DEMO_FIRST, DEMO_LAST = "2019-Q2-W23", "2019-Q4-W52"
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class EpochId(click.ParamType):
+    """An epoch's id on the command line."""
+
+    name = "epoch"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Epoch:
+        """The epoch, or a usage error that says what an id looks like."""
+        try:
+            return value if isinstance(value, Epoch) else Epoch.parse(str(value))
+        except ProtocolError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class EpochRange(click.ParamType):
+    """Epochs ``A..B``, both included."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Epoch, ...]:
+        """The epochs, oldest first."""
+        if isinstance(value, tuple):
+            return value
+        first, dots, last = str(value).partition("..")
+        if not dots:
+            self.fail(f"a range looks like 2019-Q4-W50..2019-Q4-W52, not {value}", param, ctx)
+        try:
+            return Epoch.range(first, last)
+        except ProtocolError as error:
+            return self.fail(str(error), param, ctx)
+
+
+@click.group()
+def main() -> None:
+    """Score equity portfolio signals, epoch by epoch, from prices to tokens."""
+
+
+@main.group("epoch")
+def epoch_group() -> None:
+    """Run one epoch, or list the state of all."""
+
+
+@epoch_group.command("run")
+@click.argument("epoch", type=EpochId())
+@json_option
+def epoch_run(epoch: Epoch, *, as_json: bool) -> None:
+    """Run everything of EPOCH, from raw prices to the ledger, and rebuild the marts."""
+    _backfill((epoch,), as_json=as_json)
+
+
+@main.command()
+@click.argument("epochs", type=EpochRange())
+@json_option
+def backfill(epochs: tuple[Epoch, ...], *, as_json: bool) -> None:
+    """Run the epochs A..B oldest first; stop at the first failed gate; build the marts once."""
+    _backfill(epochs, as_json=as_json)
+
+
+@epoch_group.command("status")
+@json_option
+def epoch_status(*, as_json: bool) -> None:
+    """List every epoch that has a table: what is published and which gate stands in the way."""
+    from quanta_pipelines.epoch_state import epoch_states
+
+    states = epoch_states(_platform(current_settings()))
+    if as_json:
+        click.echo(json.dumps([asdict(state) for state in states], indent=2))
+        return
+    for state in states:
+        mark = "settled" if state.settled else f"open: {state.waiting_for}"
+        click.echo(f"{state.epoch_id}  {state.tables:>2} of {state.expected} tables  {mark}")
+    if not states:
+        click.echo("no epoch has been run yet")
+
+
+@main.command()
+@click.option("--first", type=EpochId(), default=DEMO_FIRST, show_default=True)
+@click.option("--last", type=EpochId(), default=DEMO_LAST, show_default=True)
+@json_option
+def demo(first: Epoch, last: Epoch, *, as_json: bool) -> None:
+    """Let a simulated population play real weeks of 2019, and run every epoch for real."""
+    from quanta_pipelines.simulation.season import Season
+
+    settings = current_settings()
+    platform = _platform(settings)
+    season = Season(platform.store, platform.vendors[0], settings.genesis, platform.params)
+    outcomes = _backfill(Epoch.range(first, last), before=season.play, as_json=as_json, talk=False)
+    if as_json:
+        return
+    from quanta_pipelines.leaderboard import print_demo
+
+    print_demo(platform, settings, outcomes, last.id)
+
+
+def _platform(settings: Settings) -> Any:
+    from quanta_pipelines.resources import Platform
+
+    return Platform.from_settings(settings)
+
+
+def _backfill(
+    epochs: tuple[Epoch, ...],
+    *,
+    as_json: bool,
+    before: Callable[[Epoch], None] = lambda _: None,
+    talk: bool = True,
+) -> list[Any]:
+    """Run epochs with a progress bar, then the marts; leave with 1 when anything failed."""
+    from quanta_pipelines.backfill import Backfill, recorded_instance
+    from quanta_pipelines.definitions import defs
+
+    console = Console(stderr=True, quiet=as_json)
+    outcomes = []
+    with recorded_instance(current_settings()) as instance, _progress(console) as progress:
+        work = Backfill(defs, instance)
+        task = progress.add_task("epochs", total=len(epochs) + 1)
+        for epoch in sorted(epochs):
+            progress.update(task, description=epoch.id)
+            before(epoch)
+            outcomes.append(work.epoch(epoch))
+            progress.advance(task)
+            if not outcomes[-1].succeeded:
+                break
+        else:
+            progress.update(task, description="marts")
+            outcomes.append(work.marts())
+            progress.advance(task)
+    if as_json:
+        click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    failed = [outcome for outcome in outcomes if not outcome.succeeded]
+    for outcome in failed:
+        for problem in outcome.problems:
+            click.echo(f"{outcome.epoch_id or outcome.job}: {problem}", err=True)
+    if failed:
+        sys.exit(1)
+    if talk and not as_json:
+        seconds = sum(outcome.seconds for outcome in outcomes)
+        click.echo(f"{len(epochs)} epochs settled and the marts published in {seconds:.1f} s")
+    return outcomes
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console)

@@ -1,0 +1,235 @@
+"""Write, audit, publish: what every asset of an epoch does around its one protocol call.
+
+``epoch_asset`` reads the inputs by name once their gates have passed, runs the function, audits
+the result against its contract and only then publishes it. A table that breaks its contract never
+becomes visible; its offending rows stand on the failed check of that partition, and the recorded
+verdict also stops a later run of the downstream assets alone.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+
+import dagster as dg
+import pandas as pd
+import pandera.errors
+
+from data_contracts.contract import EpochTable
+from data_contracts.tables import CONTRACTS, STAGE_OF, table_name
+from quanta_pipelines.adapters.code_version import code_version
+from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
+from quanta_pipelines.partitions import EPOCHS
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.resources import EpochRun, Platform
+
+OWNERS = ["team:quanta"]
+SHOWN_ROWS = 20
+
+Frames = Mapping[str, pd.DataFrame]
+
+
+def epoch_asset(
+    *contracts: type[EpochTable], pool: str | None = None
+) -> Callable[[Callable[..., pd.DataFrame | Frames]], dg.AssetsDefinition]:
+    """Turn a function into the asset or assets that ``contracts`` describe.
+
+    The function's parameters are the names of upstream tables, and ``run`` for the epoch. It
+    returns the table, or one table per contract by name.
+    """
+
+    def decorate(function: Callable[..., pd.DataFrame | Frames]) -> dg.AssetsDefinition:
+        parameters = list(inspect.signature(function).parameters)
+        inputs = [name for name in parameters if name != "run"]
+        names = [table_name(contract) for contract in contracts]
+
+        @dg.multi_asset(
+            name=function.__name__,
+            specs=[_spec(contract, inputs, function.__doc__) for contract in contracts],
+            check_specs=[_contract_check(name) for name in names],
+            partitions_def=EPOCHS,
+            required_resource_keys={"platform"},
+            pool=pool,
+        )
+        def step(
+            context: dg.AssetExecutionContext,
+        ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+            run = start_run(context.resources.platform, context.partition_key)
+            with explained():
+                arguments = {name: run.read(name, CONTRACTS[name].gates()) for name in inputs}
+                if "run" in parameters:
+                    result = function(run=run, **arguments)
+                else:
+                    result = function(**arguments)
+            frames = result if isinstance(result, Mapping) else {names[0]: result}
+            yield from write_audit_publish(run, {name: frames[name] for name in names})
+
+        return step
+
+    return decorate
+
+
+def start_run(platform: Platform, epoch_id: str) -> EpochRun:
+    """The run of one epoch; refuses an epoch whose prices are not final yet."""
+    epoch = Epoch.parse(epoch_id)
+    if datetime.now(UTC) < epoch.settles_at:
+        raise dg.Failure(
+            f"{epoch_id} settles at {epoch.settles_at:%Y-%m-%d %H:%M} UTC: its prices are not final",
+            allow_retries=False,
+        )
+    return EpochRun(platform=platform, epoch=epoch, earlier_versions={})
+
+
+class explained:  # noqa: N801  # reads as a word in a with statement
+    """Turns an absent or refused input into a failure that is not retried."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Explain what the operator has to do first."""
+        if isinstance(error, MissingTable | GateNotPassed):
+            raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def write_audit_publish(
+    run: EpochRun, frames: Frames
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Publish the tables of one step, all or none of them, and report each contract's verdict."""
+    failures = {name: audit(CONTRACTS[name], frame) for name, frame in frames.items()}
+    if any(failure is not None for failure in failures.values()):
+        for name, failure in failures.items():
+            yield _refused(run, name, frames[name], failure)
+        return
+    for name, frame in frames.items():
+        yield _published(run, name, frame)
+
+
+def audit(contract: type[EpochTable], frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Failure cases of a table against its contract, nothing when it keeps it."""
+    try:
+        contract.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        return errors.failure_cases
+    return None
+
+
+def rows_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
+    """The first rows of a frame as the UI shows them."""
+    shown = frame.head(SHOWN_ROWS).astype(object).where(frame.head(SHOWN_ROWS).notna(), "")
+    records = [
+        dg.TableRecord({str(column): str(value) for column, value in row.items()})
+        for row in shown.to_dict("records")
+    ]
+    columns = [dg.TableColumn(str(column)) for column in frame.columns]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeResult[None]:
+    lake = run.platform.lake
+    version = lake.publish(name, run.id, frame, **run.platform.stamp())
+    lake.record_verdict(
+        name, run.id, "contract", passed=True, content_hash=version.content_hash, detail=""
+    )
+    return dg.MaterializeResult(
+        asset_key=name,
+        data_version=dg.DataVersion(version.content_hash),
+        check_results=[
+            dg.AssetCheckResult(check_name="contract", passed=True, metadata={"rows": version.rows})
+        ],
+        metadata={
+            "dagster/row_count": version.rows,
+            "dagster/uri": version.path,
+            "epoch": run.id,
+            "earlier tables": dict(run.earlier_versions),
+            "first rows": rows_table(frame.head(5)),
+            "content_hash": version.content_hash,
+            **run.platform.stamp(),
+        },
+    )
+
+
+def _refused(
+    run: EpochRun, name: str, frame: pd.DataFrame, failure: pd.DataFrame | None
+) -> dg.AssetCheckResult:
+    """A failed verdict; a table that keeps its contract waits for the one beside it."""
+    if failure is None:
+        detail, rows = "another table of this step broke its contract", frame.head(0)
+    else:
+        broken = sorted({str(check) for check in failure["check"]})
+        detail = f"{name} {run.id} breaks its contract: {', '.join(broken)}"
+        at = failure["index"].dropna().unique()
+        rows = frame.loc[frame.index.isin(at)]
+    run.platform.lake.record_verdict(
+        name, run.id, "contract", passed=False, content_hash=None, detail=detail
+    )
+    return dg.AssetCheckResult(
+        asset_key=name,
+        check_name="contract",
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=detail,
+        metadata={
+            "epoch": run.id,
+            "rows": len(frame),
+            "offending_rows": len(rows),
+            "worst rows": rows_table(rows),
+            "broken": rows_table(
+                pd.DataFrame() if failure is None else failure[["column", "check", "failure_case"]]
+            ),
+            "refused_content_hash": _hash_or_reason(frame),
+            **run.platform.stamp(),
+        },
+    )
+
+
+def _hash_or_reason(frame: pd.DataFrame) -> str:
+    """Hash of a refused table; its columns may be of a type that no table may have."""
+    try:
+        return content_hash(frame)
+    except (TypeError, ValueError) as error:
+        return f"none: {error}"
+
+
+def _spec(contract: type[EpochTable], inputs: list[str], doc: str | None) -> dg.AssetSpec:
+    name = table_name(contract)
+    grain = inspect.cleandoc(contract.__doc__ or "")
+    return dg.AssetSpec(
+        name,
+        deps=inputs,
+        group_name=STAGE_OF[name],
+        description=f"{grain}\n\n{inspect.cleandoc(doc or '')}",
+        owners=OWNERS,
+        kinds={"pandas", "parquet"},
+        code_version=code_version()[:12],
+        skippable=True,
+        metadata={"dagster/column_schema": column_schema(contract)},
+    )
+
+
+def _contract_check(name: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "contract",
+        asset=name,
+        blocking=True,
+        partitions_def=EPOCHS,
+        description=f"The table has the shape that {CONTRACTS[name].__name__} promises.",
+    )
+
+
+def column_schema(contract: type[EpochTable]) -> dg.TableSchema:
+    """A contract as the UI shows it: columns with types, limits and descriptions."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    unique=contract.key() == (name,),
+                    other=[str(check) for check in column.checks],
+                ),
+            )
+            for name, column in contract.to_schema().columns.items()
+        ]
+    )

@@ -1,0 +1,27 @@
+"""Everything Dagster knows, on one screen: the stages in order, checks, jobs and the schedule."""
+
+from typing import Any
+
+import dagster as dg
+
+from quanta_pipelines import automation
+from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
+from quanta_pipelines.checks import ALL_CHECKS
+from quanta_pipelines.resources import platform_from_settings
+
+STAGES = (market_data, signals, scoring, consensus, rewards, marts)
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """The platform's definitions; ``overrides`` replace resources by name, as tests do."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(STAGES),
+        asset_checks=ALL_CHECKS,
+        jobs=[automation.epoch_job, automation.marts_job],
+        schedules=[automation.epoch_close],
+        resources={"platform": platform_from_settings, **overrides},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,28 @@
+"""Whole units shared out in proportion: nothing is lost, and every machine gets the same parts.
+
+The largest-remainder method on Python integers. What the units mean (votes, rao) is the caller's.
+"""
+
+from collections.abc import Sequence
+
+from quanta_pipelines.protocol.errors import ProtocolError
+
+
+def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
+    """Whole parts of ``total`` in proportion to ``weights``; they sum to it exactly.
+
+    What rounding down leaves over goes, one unit each, to the largest remainders; equal remainders
+    are served in the order of ``weights``. A larger weight never gets less than a smaller one.
+
+    >>> largest_remainder(17, [1, 1, 1])
+    [6, 6, 5]
+    """
+    whole = sum(weights)
+    if whole == 0:
+        raise ProtocolError(f"{total} cannot be shared among {len(weights)} weights of 0")
+    quotas = [divmod(total * weight, whole) for weight in weights]
+    parts = [part for part, _ in quotas]
+    order = sorted(range(len(weights)), key=lambda at: -quotas[at][1])
+    for at in order[: total - sum(parts)]:
+        parts[at] += 1
+    return parts

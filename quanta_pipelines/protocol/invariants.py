@@ -1,0 +1,191 @@
+"""What must hold between published tables: each function returns the rows that break it.
+
+Contracts say what one table looks like; these say that tables agree with each other and with the
+rules. They recompute as little as possible of what they check, and never with the code they check.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from quanta_pipelines.protocol.commit_reveal import commitment as commitment_of
+from quanta_pipelines.protocol.params import ProtocolParams
+from quanta_pipelines.protocol.portfolio import portfolio_hash
+
+WEIGHT_UNITS = 10**9
+INTERNAL_ACCOUNTS = ("pool", "treasury", "burn", "carry", "validators", "owner")
+
+
+def missing_sessions(table: pd.DataFrame, entity: str, sessions: Sequence[date]) -> pd.DataFrame:
+    """Pairs of ``entity`` and session that are missing from the table or do not belong there."""
+    names = sorted(table[entity].unique())
+    due = pd.MultiIndex.from_product(
+        [names, pd.to_datetime(list(sessions))], names=[entity, "session"]
+    )
+    found = pd.MultiIndex.from_frame(table[[entity, "session"]])
+    if not names:  # an empty table misses every session
+        return pd.DataFrame({entity: "(none)", "session": pd.to_datetime(list(sessions))})
+    return pd.concat(
+        [
+            due.difference(found).to_frame(index=False).assign(problem="missing"),
+            found.difference(due).to_frame(index=False).assign(problem="not a session here"),
+        ],
+        ignore_index=True,
+    )
+
+
+def disputed_benchmark(prices: pd.DataFrame, params: ProtocolParams) -> pd.DataFrame:
+    """Rows of the benchmark's ticker whose close is disputed."""
+    benchmark = prices["ticker"] == params.market_data.benchmark
+    return prices[benchmark & (prices["status"] == "disputed")]
+
+
+def disputed_holdings(
+    portfolios: pd.DataFrame, prices: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Disputed prices that are held, when together they touch too much of all portfolio weight."""
+    disputed = prices[prices["status"] == "disputed"]
+    held = portfolios[portfolios["ticker"].isin(disputed["ticker"])]
+    total = portfolios["submitted_weight"].sum()
+    if held["submitted_weight"].sum() <= params.market_data.max_disputed_weight * total:
+        return disputed.head(0)
+    return disputed[disputed["ticker"].isin(held["ticker"])]
+
+
+def uncommitted_portfolios(
+    portfolios: pd.DataFrame, reveals: pd.DataFrame, commitments: pd.DataFrame, *, epoch_id: str
+) -> pd.DataFrame:
+    """Portfolios of this epoch whose hash and secret do not open the commitment that stood."""
+    new = portfolios.loc[portfolios["source_epoch"] == epoch_id]
+    held = {
+        hotkey: dict(zip(rows["ticker"], rows["submitted_weight"].round(6), strict=True))
+        for hotkey, rows in new.groupby("hotkey")
+    }
+    standing = dict(zip(commitments["hotkey"], commitments["commitment"], strict=True))
+    accepted = reveals[reveals["verdict"] == "accepted"]
+    columns = (accepted[name] for name in ("hotkey", "positions", "secret"))
+    opened = {
+        hotkey: held.get(hotkey) == _weights(positions)
+        and _opens(positions, secret, hotkey, epoch_id) == standing.get(hotkey)
+        for hotkey, positions, secret in zip(*columns, strict=True)
+    }
+    bad = {hotkey for hotkey in held if not opened.get(hotkey, False)}
+    lost = [hotkey for hotkey in opened if hotkey not in held]
+    missing = pd.DataFrame({"hotkey": lost, "problem": "accepted reveal without a portfolio"})
+    return pd.concat([new[new["hotkey"].isin(bad)], missing], ignore_index=True)
+
+
+def uncovered_portfolios(
+    returns: pd.DataFrame, portfolios: pd.DataFrame, sessions: Sequence[date]
+) -> pd.DataFrame:
+    """Miners and sessions without a return, and returns of miners without a portfolio."""
+    lost = sorted(set(portfolios["hotkey"]) ^ set(returns["hotkey"]))
+    strangers = pd.DataFrame({"hotkey": lost, "problem": "in only one of the two tables"})
+    if returns.empty:
+        return strangers
+    return pd.concat([missing_sessions(returns, "hotkey", sessions), strangers], ignore_index=True)
+
+
+def inconsistent_metrics(
+    metrics: pd.DataFrame, returns: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Rows of miners without returns, and rows whose parts do not add up to the horizon's score."""
+    rules = params.scoring
+    expected = (
+        rules.sortino_weight * metrics["sortino_score"]
+        + rules.calmar_weight * metrics["calmar_score"]
+        + rules.max_drawdown_weight * metrics["drawdown_score"]
+        + rules.turnover_weight * metrics["turnover_score"]
+    )
+    off = (expected - metrics["horizon_score"]).abs() > 1e-9
+    return metrics[off | ~metrics["hotkey"].isin(returns["hotkey"])]
+
+
+def misranked(table: pd.DataFrame, score: str, rank: str, params: ProtocolParams) -> pd.DataFrame:
+    """Ranked rows whose rank is not one more than the number of better scores.
+
+    Where ties are ordered by arrival, every rank within the tie is right.
+    """
+    ranked = table[table[rank].notna()]
+    scores = np.sort(ranked[score].to_numpy(dtype=float))
+    own = ranked[score].to_numpy(dtype=float)
+    better = scores.size - np.searchsorted(scores, own, side="right")
+    tied = np.searchsorted(scores, own, side="right") - np.searchsorted(scores, own, side="left")
+    found = ranked[rank].to_numpy(dtype=np.int64)
+    if params.scoring.tie_order == "arrival":
+        wrong = (found <= better) | (found > better + tied)
+    else:
+        wrong = found != better + 1
+    percentile = 1 - (found - 1) / max(scores.size, 1)
+    wrong |= np.abs(ranked["percentile"].to_numpy(dtype=float) - percentile) > 1e-12
+    offending: pd.DataFrame = ranked.loc[wrong]
+    return offending
+
+
+def rows_not_one(votes: pd.DataFrame) -> pd.DataFrame:
+    """Validators whose weights do not sum to exactly one."""
+    sums = votes.groupby("validator", as_index=False)["weight_units"].sum()
+    return sums[sums["weight_units"] != WEIGHT_UNITS]
+
+
+def inconsistent_consensus(
+    consensus: pd.DataFrame, votes: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Agreed weights that no validator gave, and ranks that do not follow them.
+
+    Zero is always possible: who leaves a miner out gives it nothing.
+    """
+    given = set(zip(votes["hotkey"], votes["weight_units"], strict=True))
+    units = np.rint(consensus["consensus_weight"].to_numpy() * WEIGHT_UNITS).astype(np.int64)
+    known = np.array(
+        [
+            unit == 0 or (hotkey, unit) in given
+            for hotkey, unit in zip(consensus["hotkey"], units, strict=True)
+        ],
+        dtype=bool,
+    )
+    if params.consensus.rank_by == "own_score":
+        return consensus[~known]
+    misplaced = misranked(consensus, "consensus_weight", "rank", params)
+    return consensus[~known | consensus["hotkey"].isin(misplaced["hotkey"])]
+
+
+def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
+    """Miners whose payout differs from what the ledger moves to them."""
+    to_miners = ledger[ledger["to_account"].str.startswith("miner:")]
+    moved = to_miners.groupby(to_miners["to_account"].str.removeprefix("miner:"))[
+        "amount_rao"
+    ].sum()
+    paid = rewards.set_index("hotkey")["payout_rao"]
+    both = pd.DataFrame({"payout_rao": paid, "moved_rao": moved}).fillna(0).astype("int64")
+    return both[both["payout_rao"] != both["moved_rao"]].rename_axis("hotkey").reset_index()
+
+
+def open_accounts(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Accounts that do not end as they must: pool and escrows at zero, none of ours below it.
+
+    The carry starts with what it hands over in its first movement of the epoch.
+    """
+    paid = ledger.groupby("from_account")["amount_rao"].sum()
+    received = ledger.groupby("to_account")["amount_rao"].sum()
+    balance = received.sub(paid, fill_value=0).astype("int64").rename("balance_rao")
+    name = balance.index.to_series()
+    must_be_zero = (name == "pool") | name.str.startswith("escrow:")
+    internal = name.isin([account for account in INTERNAL_ACCOUNTS if account != "carry"])
+    wrong = (must_be_zero & (balance != 0)) | (internal & (balance < 0))
+    return balance[wrong].rename_axis("account").reset_index()
+
+
+def _weights(positions: str) -> dict[str, float]:
+    """Submitted weights of a portfolio as it was hashed."""
+    pairs = (part.split(":") for part in positions.split("|"))
+    return {ticker: round(float(weight), 6) for ticker, weight in pairs}
+
+
+def _opens(positions: str, secret: str, hotkey: str, epoch_id: str) -> str:
+    """The commitment that a reveal's own parts hash to."""
+    pairs = (part.partition(":") for part in positions.split("|"))
+    digest = portfolio_hash((ticker, weight) for ticker, _, weight in pairs)
+    return commitment_of(digest, secret, hotkey, epoch_id)

@@ -1,0 +1,133 @@
+"""What vendors saw, made comparable: one observation a vendor, ticker and session, as traded.
+
+Refuses what no rule can settle. Whether vendors agree, and what is settled, is ``oracle``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from quanta_pipelines.protocol.errors import InvalidPrices
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+KEYS = ["ticker", "session", "vendor"]
+_NUMBERS = ["close", "volume", "dividend", "split"]
+_COLUMNS = [*KEYS, *_NUMBERS, "basis", "fetched_at"]
+_BASES = ("as_traded", "split_adjusted", "adjusted")
+_SHOWN = 3  # rows that an error names
+
+
+@dataclass(frozen=True, slots=True)
+class VendorPanel:
+    """Observations side by side: a row per ticker and session, a column per vendor, NaN unknown.
+
+    Vendors stand in the order of primaries, then by name; rows by ticker, then session.
+    """
+
+    rows: pd.MultiIndex
+    vendors: tuple[str, ...]
+    close: FloatArray
+    volume: FloatArray
+    dividend: FloatArray
+    split: FloatArray
+
+
+def vendor_panel(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> VendorPanel:
+    """The observations that count, on the as-traded basis."""
+    seen = as_traded(vendor_prices, params)
+    order = params.market_data.primary_order
+    vendors = sorted(set(seen["vendor"]), key=lambda name: (_place(name, order), name))
+    wide = seen.set_index(KEYS)[_NUMBERS].unstack("vendor")
+    numbers = {
+        name: wide[[(name, vendor) for vendor in vendors]].to_numpy(dtype=np.float64)
+        for name in _NUMBERS
+    }
+    rows = pd.MultiIndex.from_frame(wide.index.to_frame(index=False))
+    return VendorPanel(rows, tuple(vendors), **numbers)
+
+
+def as_traded(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFrame:
+    """The latest observation of each vendor, ticker and session, in as-traded dollars and shares.
+
+    A split-adjusted row is multiplied by the later splits in the vendor's own rows of the ticker,
+    as far as they had happened when the row was fetched; its volume is divided by them. Adjusted
+    levels depend on the day of the fetch and compare with nothing: such a row counts only where no
+    vendor has another basis for the ticker, and then its ratio is the whole return.
+    """
+    seen = _checked(vendor_prices).sort_values([*KEYS, "fetched_at"])
+    seen = seen.drop_duplicates(KEYS, keep="last", ignore_index=True)
+    factor = _later_splits(seen, params.epoch.timezone)
+    adjusted = seen["basis"] == "adjusted"
+    level_known = seen["ticker"].isin(seen.loc[~adjusted & seen["close"].notna(), "ticker"])
+    seen["close"] *= factor
+    seen["dividend"] = (seen["dividend"] * factor).mask(adjusted, 0.0)
+    seen["split"] = seen["split"].mask(adjusted, 1.0)
+    seen["volume"] /= factor
+    seen[_NUMBERS] = seen[_NUMBERS].mask(adjusted & level_known)
+    return seen[[*KEYS, *_NUMBERS]]
+
+
+def row_median(values: FloatArray) -> FloatArray:
+    """The median of each row's known values, NaN where none is known."""
+    known = np.isfinite(values).sum(axis=1)
+    if values.size == 0:
+        return np.full(len(values), np.nan)
+    ordered = np.sort(values, axis=1)  # NaN last
+    low, high = np.maximum(known - 1, 0) // 2, known // 2
+    columns = np.column_stack([low, np.minimum(high, values.shape[1] - 1)])
+    return np.asarray(np.take_along_axis(ordered, columns, axis=1).mean(axis=1), dtype=np.float64)
+
+
+def _later_splits(seen: pd.DataFrame, timezone: str) -> "pd.Series[float]":
+    """Product of the splits after each split-adjusted row that its fetch could know of."""
+    rows = seen.loc[seen["basis"] == "split_adjusted", [*KEYS, "fetched_at"]].reset_index()
+    fetched_on = rows["fetched_at"].dt.tz_convert(timezone).dt.tz_localize(None)
+    splits = seen.loc[seen["split"].notna() & seen["split"].ne(1.0), [*KEYS, "split"]]
+    pairs = rows.assign(fetched_on=fetched_on).merge(
+        splits, on=["vendor", "ticker"], suffixes=("", "_of_split")
+    )
+    known = (pairs["session"] < pairs["session_of_split"]) & (
+        pairs["session_of_split"] <= pairs["fetched_on"]
+    )
+    products = pairs[known].groupby("index")["split"].prod()
+    return products.reindex(seen.index, fill_value=1.0)
+
+
+def _checked(vendor_prices: pd.DataFrame) -> pd.DataFrame:
+    """The columns that count; raises ``InvalidPrices`` naming the first rows that are wrong."""
+    if absent := [name for name in _COLUMNS if name not in vendor_prices.columns]:
+        raise InvalidPrices(f"observed prices lack the columns {', '.join(absent)}")
+    seen = vendor_prices[_COLUMNS].astype(dict.fromkeys(_NUMBERS, np.float64))
+    seen["session"] = pd.to_datetime(seen["session"])
+    if seen["session"].dt.tz is not None or seen["fetched_at"].dt.tz is None:
+        raise InvalidPrices("session is a date without a time zone, fetched_at a time with one")
+    _refuse(seen, seen[[*KEYS, "fetched_at"]].isna().any(axis=1), "without its full key")
+    _refuse(seen, seen["session"] != seen["session"].dt.normalize(), "session is no midnight")
+    _refuse(seen, seen.duplicated([*KEYS, "fetched_at"], keep=False), "observed twice at once")
+    _refuse(seen, ~seen["basis"].isin(_BASES), f"basis is none of {', '.join(_BASES)}")
+    for name, least_is_wrong in (("close", True), ("split", True), ("dividend", False)):
+        wrong = np.isinf(seen[name]) | (seen[name] < 0) | (least_is_wrong & (seen[name] == 0))
+        _refuse(seen, wrong, f"{name} is not {'positive' if least_is_wrong else 'at least zero'}")
+    _refuse(seen, np.isinf(seen["volume"]) | (seen["volume"] < 0), "volume is not at least zero")
+    return seen
+
+
+def _refuse(seen: pd.DataFrame, wrong: "pd.Series[bool]", reason: str) -> None:
+    if not wrong.any():
+        return
+    rows = [
+        f"{row.vendor} {row.ticker} {row.session:%Y-%m-%d} close {row.close} basis {row.basis}"
+        for row in seen[wrong].head(_SHOWN).itertuples()
+    ]
+    raise InvalidPrices(f"{reason}: {wrong.sum()} rows, first {'; '.join(rows)}")
+
+
+def _place(vendor: str, order: Sequence[str]) -> int:
+    return order.index(vendor) if vendor in order else len(order)

@@ -1,0 +1,119 @@
+"""One validator's vote: its row of weights, and how the row stands against the consensus.
+
+Weights are whole units of 10^-9, so that a row sums to one exactly. How rows are combined lives in
+``yuma``.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from quanta_pipelines.protocol.apportion import largest_remainder
+from quanta_pipelines.protocol.errors import InvalidWeights
+from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.stakes import Stakes, exact, exact_stakes
+from quanta_pipelines.protocol.yuma import weighted_sum
+
+WEIGHT_UNITS = 10**9  # a row's sum
+_SCORE_UNITS = 10**6  # scores carry 6 decimals
+_U16 = 65_535
+_EPS_UNITS, _NEARBY_PERCENT = 1_000, 10  # distance from consensus: max(1e-6, 10 %)
+
+
+def weight_units(final_scores: FloatArray) -> IntArray:
+    """Scores divided by their sum, in units of 10^-9 that sum to 10^9.
+
+    Equal remainders are served in the order given, that of the hotkeys. Scores that are all 0
+    carry no information and give no weights: zeros, never uniform ones.
+    """
+    scores = np.asarray(final_scores, dtype=np.float64)
+    if not (np.isfinite(scores) & (scores >= 0)).all():
+        raise InvalidWeights("a final score is finite and not negative")
+    micro = np.rint(scores * _SCORE_UNITS).astype(np.int64).tolist()
+    if not any(micro):
+        return np.zeros(len(scores), dtype=np.int64)
+    return np.array(largest_remainder(WEIGHT_UNITS, micro), dtype=np.int64)
+
+
+def drawdown_columns(params: ProtocolParams = QUANTA) -> list[str]:
+    """``max_drawdown_7d`` and so on, shortest horizon first."""
+    return [f"max_drawdown_{horizon}d" for horizon in params.scoring.horizons]
+
+
+def validator_row(
+    scores: pd.DataFrame, horizon_metrics: pd.DataFrame, params: ProtocolParams = QUANTA
+) -> pd.DataFrame:
+    """Vote of a validator on the miners that its own scores rank, one row each, by hotkey.
+
+    ``weight_units``, with the composite and the drawdown per horizon (NaN where none exists)
+    beside it. No row where nobody is ranked or every score is 0: then no weights are submitted.
+    """
+    ranked = scores[scores["standing"] == "ranked"].sort_values("hotkey", ignore_index=True)
+    units = weight_units(ranked["final_score"].to_numpy(dtype=np.float64))
+    row = ranked[["hotkey", "composite"]].assign(weight_units=units)
+    deepest = horizon_metrics.pivot(index="hotkey", columns="horizon", values="max_drawdown")
+    found = deepest.reindex(index=row["hotkey"], columns=list(params.scoring.horizons))
+    row[drawdown_columns(params)] = found.to_numpy(dtype=np.float64)
+    row = row.astype({"composite": "float64"})
+    row = row[["hotkey", "weight_units", "composite", *drawdown_columns(params)]]
+    return row if units.any() else row.head(0)
+
+
+def u16_weights(weights: Sequence[float] | FloatArray | IntArray) -> IntArray:
+    """Weights as the chain takes them: the largest becomes 65535, halves round up.
+
+    A weight that rounds to 0 stays in its place; the caller drops it.
+    """
+    units = exact_stakes(np.asarray(weights))
+    top = max(units, default=0) or 1
+    return np.array([(2 * _U16 * unit + top) // (2 * top) for unit in units], dtype=np.int64)
+
+
+def agreement(weights: FloatArray, consensus: FloatArray) -> FloatArray:
+    """Part of each validator's row that the consensus covers; NaN for an empty row.
+
+    ``sum_j min(W_ij, C_j) / min(1, sum_j C_j)``; rows sum to 1. NaN too where nothing is agreed.
+    """
+    covered = np.minimum(weights, consensus).sum(axis=1)
+    agreed = min(1.0, float(consensus.sum()))
+    result = np.full(len(weights), np.nan)
+    return np.divide(covered, agreed, out=result, where=weights.any(axis=1) & (agreed > 0))
+
+
+def divergence(weights: FloatArray, consensus: FloatArray) -> FloatArray:
+    """Half the L1 distance of each row to the normalised consensus; NaN where agreement is."""
+    agreed = float(consensus.sum())
+    target = consensus / agreed if agreed > 0 else consensus
+    distance = np.abs(weights - target).sum(axis=1) / 2
+    return np.where(weights.any(axis=1) & (agreed > 0), distance, np.nan)
+
+
+def dispute_flagged(
+    weights: FloatArray,
+    consensus: FloatArray,
+    stakes: Stakes,
+    present: Sequence[bool] | BoolArray,
+    params: ProtocolParams = QUANTA,
+) -> BoolArray:
+    """Miners on whom too little of all eligible stake is near the consensus.
+
+    One row and one stake per eligible validator. Near is within 10 % of the consensus weight, or
+    10^-6 where that is more; who is not ``present`` is near nothing but counts in the total.
+    """
+    given, agreed = (np.rint(np.asarray(of) * WEIGHT_UNITS) for of in (weights, consensus))
+    allowed = np.maximum(100 * _EPS_UNITS, _NEARBY_PERCENT * agreed)
+    near = (100 * np.abs(given - agreed) <= allowed) & np.asarray(present, dtype=bool)[:, None]
+    units = exact_stakes(stakes)
+    supermajority = exact(params.consensus.dispute_supermajority) * sum(units)
+    support = sum((np.where(row, unit, 0).astype(object) for row, unit in zip(near, units)))
+    return np.asarray(support < supermajority, dtype=np.bool_)
+
+
+def penalised_bonds(
+    bonds: FloatArray, upheld: Sequence[int] | IntArray, params: ProtocolParams = QUANTA
+) -> FloatArray:
+    """Bonds after the penalty for each validator's upheld disputes, which add up."""
+    kept = 1 - float(params.consensus.dispute_bond_penalty) * np.asarray(upheld, dtype=np.float64)
+    return bonds * np.maximum(kept, 0.0)[:, None]

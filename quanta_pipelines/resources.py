@@ -1,0 +1,116 @@
+"""What the graph is given to work with: lake, signal store, vendors and the rule set.
+
+``Platform`` is built once per run from the settings; tests hand in their own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import pandas as pd
+
+from quanta_pipelines.adapters.code_version import code_version
+from quanta_pipelines.adapters.lake import Lake, MissingTable
+from quanta_pipelines.adapters.price_vendors import PriceVendor, RecordedVendor, observe_epoch
+from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.adapters.warehouse import Warehouse
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_version
+from quanta_pipelines.settings import Settings, current_settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One validator's instance of the platform."""
+
+    lake: Lake
+    store: SignalStore
+    vendors: tuple[PriceVendor, ...]
+    genesis: Epoch
+    own_validator: str
+    warehouse: Warehouse
+    params: ProtocolParams = QUANTA
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Platform":
+        """The platform that the settings describe; creates what does not exist yet."""
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return cls(
+            lake=Lake(settings.lake_root),
+            store=SignalStore.open(settings.signal_store_url),
+            vendors=(RecordedVendor(),),
+            genesis=settings.genesis,
+            own_validator=settings.validator_hotkey,
+            warehouse=Warehouse(settings.warehouse),
+        )
+
+    def observe(self, epoch: Epoch) -> pd.DataFrame:
+        """Every vendor's rows for the epoch's sessions and the lookback before them."""
+        return observe_epoch(self.vendors, epoch, self.params)
+
+    def stamp(self) -> dict[str, str]:
+        """Which rules a table is written under."""
+        return {"params_version": params_version(self.params), "code_version": code_version()}
+
+
+@dataclass(frozen=True)
+class EpochRun:
+    """One epoch on one platform, and a record of the earlier tables it looked at."""
+
+    platform: Platform
+    epoch: Epoch
+    earlier_versions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """The epoch's id."""
+        return self.epoch.id
+
+    @property
+    def params(self) -> ProtocolParams:
+        """The rule set."""
+        return self.platform.params
+
+    def read(self, table: str, gates: Sequence[str]) -> pd.DataFrame:
+        """A table of this epoch, once its gates have passed."""
+        return self.platform.lake.read(table, self.id, gates=gates)
+
+    def previous(self, table: str, gates: Sequence[str]) -> pd.DataFrame | None:
+        """The previous epoch's published table; nothing before the first epoch.
+
+        Raises ``MissingTable`` that names the epoch to run first.
+        """
+        if self.epoch <= self.platform.genesis:
+            return None
+        return self._earlier(table, self.epoch.previous(), gates)
+
+    def history(self, table: str, gates: Sequence[str], sessions: int) -> list[pd.DataFrame]:
+        """Published tables of the epochs before this one that hold the last ``sessions`` sessions.
+
+        Newest first, not beyond the first epoch. Raises as ``previous`` does.
+        """
+        found: list[pd.DataFrame] = []
+        epoch, missing = self.epoch, sessions
+        while missing > 0 and epoch > self.platform.genesis:
+            epoch = epoch.previous()
+            found.append(self._earlier(table, epoch, gates))
+            missing -= len(epoch.sessions)
+        return found
+
+    def _earlier(self, table: str, epoch: Epoch, gates: Sequence[str]) -> pd.DataFrame:
+        lake = self.platform.lake
+        try:
+            frame = lake.read(table, epoch.id, gates=gates)
+        except MissingTable as missing:
+            raise MissingTable(
+                f"{self.id} needs {table} of {epoch.id}, which is not published: "
+                f"run epoch {epoch.id} first"
+            ) from missing
+        self.earlier_versions[f"{table} {epoch.id}"] = lake.version(table, epoch.id).content_hash
+        return frame
+
+
+@dg.resource(description="Lake, signal store, vendors and rule set of this deployment.")
+def platform_from_settings(_context: dg.InitResourceContext) -> Platform:
+    """The platform of the current settings."""
+    return Platform.from_settings(current_settings())
