@@ -57,7 +57,7 @@ class ValidatedPrices(
     session: pd.Timestamp = session()
     close: float = _price("Settled close, empty where there is none")
     total_return: float = daily_return("Total return, dividends included", nullable=True)
-    n_vendors: int = count("Vendors that agree with the settled close.")
+    n_vendors: int = count("Vendors that were compared.")
     sources: str = text("Vendors that agree, joined by commas.")
     status: str = member(STATUSES, "Whether the close is settled, disputed or missing.")
     anomaly: bool = text("Vendors disagree, or the return is beyond three robust sigma.")

@@ -120,7 +120,7 @@ def demo(first: Epoch, last: Epoch, *, as_json: bool) -> None:
         return
     from quanta_pipelines.leaderboard import print_demo
 
-    print_demo(platform, settings, outcomes, last.id)
+    print_demo(platform, outcomes, last.id)
 
 
 def _platform(settings: Settings) -> Any:

@@ -134,7 +134,12 @@ def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeR
         asset_key=name,
         data_version=dg.DataVersion(version.content_hash),
         check_results=[
-            dg.AssetCheckResult(check_name="contract", passed=True, metadata={"rows": version.rows})
+            dg.AssetCheckResult(
+                asset_key=name,
+                check_name="contract",
+                passed=True,
+                metadata={"rows": version.rows},
+            )
         ],
         metadata={
             "dagster/row_count": version.rows,

@@ -7,7 +7,7 @@ import dagster as dg
 from quanta_pipelines import automation
 from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
 from quanta_pipelines.checks import ALL_CHECKS
-from quanta_pipelines.resources import platform_from_settings
+from quanta_pipelines.resources import NoValues, platform_from_settings
 
 STAGES = (market_data, signals, scoring, consensus, rewards, marts)
 
@@ -19,7 +19,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         asset_checks=ALL_CHECKS,
         jobs=[automation.epoch_job, automation.marts_job],
         schedules=[automation.epoch_close],
-        resources={"platform": platform_from_settings, **overrides},
+        resources={"platform": platform_from_settings, "io_manager": NoValues(), **overrides},
         executor=dg.in_process_executor,
     )
 

@@ -114,3 +114,15 @@ class EpochRun:
 def platform_from_settings(_context: dg.InitResourceContext) -> Platform:
     """The platform of the current settings."""
     return Platform.from_settings(current_settings())
+
+
+class NoValues(dg.IOManager):
+    """Stands where Dagster's default would pickle: tables go through the lake, values nowhere."""
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Refuse a value that an asset returned past the lake."""
+        raise TypeError(f"{context.step_key} returned a {type(obj).__name__} past the lake")
+
+    def load_input(self, context: dg.InputContext) -> object:
+        """Refuse to load: assets read the lake by table name."""
+        raise TypeError(f"{context.name}: inputs are read from the lake")

@@ -110,6 +110,16 @@ class Lake:
                 self._require_passed(table, epoch_id, check, held)
         return from_parquet(data)
 
+    def refusal(self, table: str, epoch_id: str, gates: Sequence[str]) -> str | None:
+        """Why ``read`` with these gates would refuse, ``None`` when it would not."""
+        try:
+            held = self.version(table, epoch_id).content_hash
+            for check in gates:
+                self._require_passed(table, epoch_id, check, held)
+        except (MissingTable, GateNotPassed) as error:
+            return str(error)
+        return None
+
     def exists(self, table: str, epoch_id: str) -> bool:
         """Whether the table has a current version for the epoch."""
         return self._files.exists(_current(table, epoch_id))

@@ -14,6 +14,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from quanta_pipelines.protocol.epoch import Epoch, sessions_before
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+
 OBSERVATION_TYPES: dict[str, str] = {
     "vendor": "object",
     "ticker": "object",
@@ -52,6 +55,22 @@ class PriceVendor(Protocol):
         that the vendor does not have has no row.
         """
         ...
+
+
+def observe_epoch(
+    vendors: Sequence[PriceVendor], epoch: Epoch, params: ProtocolParams = QUANTA
+) -> pd.DataFrame:
+    """The table ``raw_prices``: every vendor's rows of the epoch and of the lookback before it.
+
+    The lookback holds the returns and volumes that flags are measured against, and the entry close.
+    """
+    rules = params.market_data
+    lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
+    first = sessions_before(epoch.sessions[0], lookback)[0]
+    seen = [vendor.observe(vendor.tickers(), first, epoch.sessions[-1]) for vendor in vendors]
+    rows = pd.concat(seen, ignore_index=True)
+    rows.insert(0, "epoch_id", epoch.id)
+    return rows.sort_values(["vendor", "ticker", "session"], ignore_index=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -104,6 +104,7 @@ class Warehouse:
                     message=str(run.message or ""),
                 )
                 for run in result.result
+                if run.node.resource_type in {"model", "test"}
             )
         )
 

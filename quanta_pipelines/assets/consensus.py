@@ -4,7 +4,8 @@ import pandas as pd
 
 from data_contracts.consensus import Consensus, ValidatorWeights
 from quanta_pipelines.contract_type import epoch_asset
-from quanta_pipelines.protocol import oracle, voting
+from quanta_pipelines.protocol import ballots, oracle
+from quanta_pipelines.protocol import consensus as voting
 from quanta_pipelines.resources import EpochRun
 
 
@@ -16,14 +17,14 @@ def validator_weights(
     validated_prices: pd.DataFrame,
 ) -> pd.DataFrame:
     """Adds this validator's own vote to those the others submitted in their window."""
-    own = voting.own_vote(
+    own = ballots.own_vote(
         voting.validator_row(scores, horizon_metrics),
         validator=run.platform.own_validator,
         stakes=run.platform.store.snapshot(run.id).stakes,
         data_hash=oracle.data_hash(validated_prices),
         epoch=run.epoch,
     )
-    return voting.votes(own, run.platform.store.validator_weights(run.id))
+    return ballots.votes(own, run.platform.store.validator_weights(run.id))
 
 
 @epoch_asset(Consensus)

@@ -6,8 +6,15 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
-from quanta_pipelines.adapters.warehouse import DBT_PROJECT, Build, model_names, parse_manifest
+from quanta_pipelines.adapters.warehouse import (
+    DBT_PROJECT,
+    Build,
+    NodeResult,
+    model_names,
+    parse_manifest,
+)
 from quanta_pipelines.contract_type import OWNERS
 from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.resources import Platform
@@ -59,15 +66,26 @@ def _reported(
     manifest = json.loads(MANIFEST.read_text())
     for node in build.nodes:
         if node.unique_id.startswith("model.") and build.passed:
-            spec = TRANSLATOR.get_asset_spec(manifest, node.unique_id, None)
-            yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
+            key = TRANSLATOR.get_asset_spec(manifest, node.unique_id, None).key
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
     for node in build.nodes:
         if node.unique_id.startswith("test."):
-            yield _check_result(manifest, node.unique_id, node.passed, node.failures, node.message)
-    broken = [node for node in build.nodes if not node.passed]
+            yield _check_result(manifest, node)
+    broken = [f"{node.unique_id}: {node.message}" for node in build.nodes if not node.passed]
     if broken:
-        raise dg.Failure(
-            "the marts were not published: "
-            + "; ".join(f"{node.unique_id}: {node.message}" for node in broken),
-            allow_retries=False,
-        )
+        raise dg.Failure("the marts were not published: " + "; ".join(broken), allow_retries=False)
+
+
+def _check_result(manifest: Mapping[str, Any], node: NodeResult) -> dg.AssetCheckResult:
+    """A dbt test as the check it is."""
+    key = get_asset_check_key_for_test(manifest, TRANSLATOR, node.unique_id, None)
+    if key is None:
+        raise ValueError(f"{node.unique_id} belongs to no model")
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=node.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=None if node.passed else node.message,
+        metadata={"failing_rows": node.failures},
+    )

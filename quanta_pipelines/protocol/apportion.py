@@ -4,6 +4,7 @@ The largest-remainder method on Python integers. What the units mean (votes, rao
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from quanta_pipelines.protocol.errors import ProtocolError
 
@@ -26,3 +27,9 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     for at in order[: total - sum(parts)]:
         parts[at] += 1
     return parts
+
+
+def part(share: Decimal, amount: int) -> int:
+    """An exact share of an amount, rounded down to a whole number."""
+    numerator, denominator = share.as_integer_ratio()
+    return amount * numerator // denominator

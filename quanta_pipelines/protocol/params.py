@@ -82,7 +82,7 @@ class MarketDataParams(_Ranged):
     """How observed prices become one settled price, and which tickers may be held."""
 
     # fmt: off
-    primary_order: tuple[str, ...] = ("tiingo", "polygon", "yahoo", "recorded")  # first that agrees is settled; P3
+    primary_order: tuple[str, ...] = ("tiingo", "polygon", "yahoo", "recorded")  # the first with a close is the primary; P3
     required_vendors: int = _number(2, "agreeing vendors where two or more are configured", 1, 3, "P3")
     agreement_bps: float = _number(10.0, "basis points of the cross-vendor median", 0, 1000, "P3")
     agreement_dollars: float = _number(0.01, "dollars", 0, 1, "P3")

@@ -165,10 +165,14 @@ def accepted_positions(reveals: pd.DataFrame, commitments: pd.DataFrame) -> pd.D
     once), submitted_weight and committed_at, one row per miner and ticker.
     """
     accepted = reveals.loc[reveals["verdict"] == "accepted", ["hotkey", "positions"]]
-    rows = accepted.assign(position=accepted["positions"].str.split("|")).explode("position")
-    rows[["ticker", "text"]] = rows["position"].str.split(":", expand=True).reindex(columns=[0, 1])
+    parts = [
+        (hotkey, *part.split(":"))
+        for hotkey, text in zip(accepted["hotkey"], accepted["positions"], strict=True)
+        for part in text.split("|")
+    ]
+    rows = pd.DataFrame(parts, columns=["hotkey", "ticker", "text"], dtype=object)
     # six decimals make whole millionths, whose quotient is the correctly rounded weight
-    units = rows["text"].str.replace(".", "", regex=False).astype("int64")
+    units = pd.Series([int(text.replace(".", "")) for text in rows["text"]], dtype="int64")
     rows["submitted_weight"] = units / 10**6
     rows["weight"] = units / units.groupby(rows["hotkey"]).transform("sum")
     moments = commitments.set_index("hotkey")["received_at"]

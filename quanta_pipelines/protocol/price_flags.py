@@ -11,14 +11,15 @@ from quanta_pipelines.protocol.params import MarketDataParams
 
 _MIN_EARLIER = 10  # sessions, below which a ticker has no usual return or volume
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
+_ROUNDING_ERROR = 1e-12  # of a return
 
 
 def unusual_return(prices: pd.DataFrame, rules: MarketDataParams) -> "pd.Series[bool]":
-    """A total return beyond the robust sigma of the ticker's earlier sessions."""
-    sigma = prices.groupby("ticker")["total_return"].transform(
-        lambda returns: _robust_sigma(returns.to_numpy(dtype=np.float64), rules.anomaly_window)
+    """A total return farther from the ticker's usual one than its robust sigma allows."""
+    distance = prices.groupby("ticker")["total_return"].transform(
+        lambda returns: _distance_in_sigma(returns.to_numpy(dtype=np.float64), rules.anomaly_window)
     )
-    return prices["total_return"].abs() > rules.anomaly_std_threshold * sigma
+    return distance > rules.anomaly_std_threshold
 
 
 def low_volume(prices: pd.DataFrame, rules: MarketDataParams) -> "pd.Series[bool]":
@@ -39,10 +40,18 @@ def flat_line(prices: pd.DataFrame, rules: MarketDataParams) -> "pd.Series[bool]
     return flat
 
 
-def _robust_sigma(returns: FloatArray, window: int) -> FloatArray:
-    """Scaled median absolute deviation of the ``window`` returns before each one."""
+def _distance_in_sigma(returns: FloatArray, window: int) -> FloatArray:
+    """Distance from the median of the ``window`` returns before, over their scaled MAD.
+
+    NaN with too few returns before. A series that never moved has sigma zero: then any move that
+    is more than a rounding error is infinitely far.
+    """
     padded = np.concatenate([np.full(window, np.nan), returns])
     earlier = np.lib.stride_tricks.sliding_window_view(padded, window)[:-1]
-    deviation = np.abs(earlier - row_median(earlier)[:, None])
+    usual = row_median(earlier)
+    sigma = _MAD_TO_SIGMA * row_median(np.abs(earlier - usual[:, None]))
+    distance = np.abs(returns - usual)
     enough = np.isfinite(earlier).sum(axis=1) >= min(_MIN_EARLIER, window)
-    return np.where(enough, _MAD_TO_SIGMA * row_median(deviation), np.nan)
+    moved = np.where(distance > _ROUNDING_ERROR, np.inf, 0.0)
+    far = np.divide(distance, sigma, out=moved, where=sigma > _ROUNDING_ERROR)
+    return np.where(enough & np.isfinite(returns), far, np.nan)

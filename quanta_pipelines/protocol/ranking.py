@@ -1,4 +1,4 @@
-"""From scores to order: ranks, the order inside ties, tiers, and who may be rewarded.
+"""From scores to order: who takes part, ranks, the order inside ties, tiers, eligibility.
 
 The same functions serve one validator's scores and the consensus of all; where the numbers come
 from lives in ``scoring`` and ``consensus``. Cuts between tiers are compared in exact integers.
@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
@@ -24,6 +25,85 @@ class PerformanceTier(StrEnum):
     PROFITABLE = "profitable"
     BREAK_EVEN = "break_even"
     PENALTY_BAND = "penalty_band"
+
+
+class Standing(StrEnum):
+    """How a miner takes part in an epoch."""
+
+    RANKED = "ranked"
+    PROVISIONAL = "provisional"
+    UNRANKED = "unranked"
+    UNREVEALED = "unrevealed"
+
+
+def standings(facts: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFrame:
+    """Columns ``standing`` and ``reason`` (empty for the ranked): the first rule that holds.
+
+    ``facts`` has one row per miner: committed, filled_epochs (NaN without a portfolio),
+    unpriced_weight, composite, history_sessions, volatility and benchmark_volatility.
+    """
+    least = low_variance_limit(facts["benchmark_volatility"].to_numpy(), params)
+    judged = facts.assign(least=least)
+    standing = pd.Series(str(Standing.RANKED), index=facts.index, dtype=object)
+    reason = pd.Series("", index=facts.index, dtype=object)
+    for holds, found, words in reversed(_rules_of_standing(judged, params)):
+        standing[holds] = str(found)
+        texts = [words.format(miner=miner) for miner in judged[holds].itertuples()]
+        reason[holds] = np.array(texts, dtype=object)
+    return pd.DataFrame({"standing": standing, "reason": reason})
+
+
+def _rules_of_standing(
+    facts: pd.DataFrame, params: ProtocolParams
+) -> list[tuple["pd.Series[bool]", Standing, str]]:
+    """Who is not ranked: where a rule holds, the standing it gives, and the reason's words."""
+    rules, most = params.scoring, params.market_data.max_unpriced_weight
+    waiting = (facts["history_sessions"] < rules.provisional_sessions) & rules.provisional_applied
+    shortest = min(rules.horizons)
+    without = facts["filled_epochs"].isna() | (facts["filled_epochs"] > 0)
+    return [
+        (
+            facts["committed"] & without,
+            Standing.UNREVEALED,
+            "the commitment was not revealed",
+        ),
+        (
+            without,
+            Standing.UNRANKED,
+            "epochs in a row without a portfolio of its own: {miner.filled_epochs:g}",
+        ),
+        (
+            is_unpriced(facts["unpriced_weight"], params),
+            Standing.UNRANKED,
+            f"unpriced weight {{miner.unpriced_weight:.6f}}, the limit is {most:g}",
+        ),
+        (
+            facts["composite"].isna(),
+            Standing.PROVISIONAL,
+            f"{{miner.history_sessions}} sessions, the shortest horizon needs {shortest}",
+        ),
+        (
+            facts["volatility"] < facts["least"],
+            Standing.UNRANKED,
+            "annualised volatility {miner.volatility:.4f}, a signal has at least {miner.least:.4f}",
+        ),
+        (
+            waiting,
+            Standing.PROVISIONAL,
+            f"{{miner.history_sessions}} sessions, a rank needs {rules.provisional_sessions}",
+        ),
+    ]
+
+
+def is_unpriced(unpriced_weight: "pd.Series[float]", params: ProtocolParams) -> "pd.Series[bool]":
+    """Whether too much of a portfolio has no price for it to be scored."""
+    return unpriced_weight > params.market_data.max_unpriced_weight
+
+
+def low_variance_limit(benchmark_volatility: FloatArray, params: ProtocolParams) -> FloatArray:
+    """Volatility under which a portfolio is like cash; the floor where the benchmark is NaN."""
+    share = params.scoring.low_variance_benchmark_share * benchmark_volatility
+    return np.asarray(np.fmax(share, params.scoring.low_variance_floor))
 
 
 def rank(final_score: FloatArray, tie_break: Sequence[npt.ArrayLike] | None = None) -> IntArray:

@@ -52,11 +52,9 @@ def held_returns(
     earned = np.nan_to_num(total_returns, nan=0.0)
     unpriced = carried > params.market_data.max_carried_sessions
     gains = _drifted(weights, earned) if params.scoring.drift else _summed(weights, earned)
-    # Weights sum to 1 up to rounding, and no portfolio can lose more than everything
-    return HeldReturns(
-        portfolio=np.maximum(gains, LOWEST_RETURN),
-        unpriced_weight=np.clip(_summed(weights, unpriced.astype(np.float64)), 0.0, 1.0),
-    )
+    # Weights sum up to rounding: none loses more than everything, none misses a limit it meets
+    share = np.round(_summed(weights, unpriced.astype(np.float64)), 9)
+    return HeldReturns(np.maximum(gains, LOWEST_RETURN), np.clip(share, 0.0, 1.0))
 
 
 def turnover(weights_now: FloatArray, weights_before: FloatArray | None) -> FloatArray:

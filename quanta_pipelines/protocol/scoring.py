@@ -1,46 +1,48 @@
 """From returns to one score per miner, and the two tables that hold it.
 
 A horizon exists when that many trailing returns exist; the composite is the weighted mean of the
-horizons that exist. Measures of one series live in ``metrics``, ranks and tiers in ``ranking``
-(importable from here too), originality and the variance factor in ``integrity``.
+horizons that exist. Measures live in ``metrics`` and ``horizons``, ranks, tiers and standing in
+``ranking`` (all importable from here), originality and the variance factor in ``integrity``.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from quanta_pipelines.protocol.epoch import Epoch, sessions_between
 from quanta_pipelines.protocol.errors import InvalidReturns
+from quanta_pipelines.protocol.horizons import history_sessions, horizon_table
 from quanta_pipelines.protocol.metrics import (
-    BoolArray,
     FloatArray,
-    HorizonMetrics,
-    IntArray,
     checked_returns,
-    max_drawdown,
     measure,
-    volatility,
 )
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.ranking import (
     PerformanceTier,
+    Standing,
     drawdown_limits,
     eligible,
     ineligibility,
+    is_unpriced,
     order,
     percentile,
     portfolio_tier,
     rank,
+    standings,
     tiers,
 )
-from quanta_pipelines.protocol.standing import score_table
 
 __all__ = [
     "PerformanceTier",
     "Scores",
+    "Standing",
     "composite",
     "drawdown_limits",
     "eligible",
+    "history_sessions",
     "horizon_table",
     "ineligibility",
     "order",
@@ -49,5 +51,185 @@ __all__ = [
     "rank",
     "score",
     "score_table",
+    "standings",
     "tiers",
 ]
+
+
+SCORE_COLUMNS = (
+    "epoch_id",
+    "hotkey",
+    "standing",
+    "reason",
+    "composite",
+    "originality",
+    "variance_factor",
+    "final_score",
+    "score_rank",
+    "percentile",
+    "tier",
+    "eligible",
+    "portfolio_tier",
+    "history_sessions",
+    "max_drawdown_30d",
+    "committed_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What portfolios score: rows are portfolios, horizons the shortest first."""
+
+    composite: FloatArray  # 6 decimals; NaN without a horizon
+    horizon_scores: FloatArray  # NaN where the horizon does not exist
+
+
+def score(returns: FloatArray, turnover: FloatArray, params: ProtocolParams = QUANTA) -> Scores:
+    """Composite and horizon scores of portfolios, each from its own row alone.
+
+    ``returns`` is ``[p, n]``, oldest first; NaN before a portfolio's first return means that there
+    is no history, anywhere else it is refused. ``turnover`` is ``[p]``, one-way.
+    """
+    known = np.asarray(returns, dtype=np.float64)
+    sessions = history_sessions(known)
+    checked_returns(np.where(np.isnan(known), 0.0, known))  # names the place in the whole input
+    traded = np.asarray(turnover, dtype=np.float64)
+    if not np.isfinite(traded).all():
+        at = int(np.argmin(np.isfinite(traded)))
+        raise InvalidReturns(f"turnover[{at}] is {traded[at]}")
+    by_horizon = np.full((len(known), len(params.scoring.horizons)), np.nan)
+    for column, horizon in enumerate(params.scoring.horizons):
+        rows = sessions >= horizon
+        if rows.any():
+            measured = measure(known[rows, -horizon:], traded[rows], params.scoring)
+            by_horizon[rows, column] = measured.horizon_score
+    return Scores(composite(by_horizon, params), by_horizon)
+
+
+def composite(horizon_scores: FloatArray, params: ProtocolParams = QUANTA) -> FloatArray:
+    """Weighted mean of the horizons that exist, 6 decimals; NaN where none does."""
+    exists = ~np.isnan(horizon_scores)
+    weights = np.where(exists, params.scoring.horizon_weights, 0.0)
+    total = weights.sum(axis=1)
+    weighted = (weights * np.where(exists, horizon_scores, 0.0)).sum(axis=1)
+    absent = 0.5 if params.scoring.missing_score == "half" else np.nan
+    mean = np.divide(weighted, total, out=np.full_like(total, absent), where=total > 0.0)
+    return np.asarray(np.round(mean, 6))
+
+
+def score_table(
+    horizon_metrics: pd.DataFrame,
+    portfolios: pd.DataFrame,
+    portfolio_returns: pd.DataFrame,
+    commitments: pd.DataFrame,
+    *,
+    epoch_id: str,
+    params: ProtocolParams = QUANTA,
+) -> pd.DataFrame:
+    """Table ``Scores``: one row per miner with a portfolio or a commitment, with its standing.
+
+    Originality and the variance factor are 1 where there is a composite; ``integrity`` lowers them.
+    """
+    miners = pd.Index(
+        sorted({*portfolios["hotkey"], *commitments["hotkey"]}), name="hotkey", dtype=object
+    )
+    facts = _facts(horizon_metrics, portfolios, portfolio_returns, commitments, miners)
+    facts["history_sessions"] = _history(facts, epoch_id)
+    scored = composite(_wide(horizon_metrics, "horizon_score", miners, params), params)
+    left_out = facts["filled_epochs"].isna() | is_unpriced(facts["unpriced_weight"], params)
+    facts["composite"] = np.where(left_out, np.nan, scored)
+    factor = np.where(facts["composite"].isna(), np.nan, 1.0)
+    facts["final_score"] = np.round(facts["composite"] * factor * factor, 6)
+    standing = standings(facts, params)
+    table = facts.assign(
+        epoch_id=pd.Series(epoch_id, index=miners, dtype=object),
+        originality=factor,
+        variance_factor=factor,
+        portfolio_tier=np.array(
+            portfolio_tier(facts["volatility"].to_numpy(), params), dtype=object
+        ),
+        **standing,
+        **_places(facts, standing["standing"] == Standing.RANKED, horizon_metrics, params),
+    )
+    return table.reset_index()[list(SCORE_COLUMNS)]
+
+
+def _facts(
+    horizon_metrics: pd.DataFrame,
+    portfolios: pd.DataFrame,
+    portfolio_returns: pd.DataFrame,
+    commitments: pd.DataFrame,
+    miners: pd.Index,
+) -> pd.DataFrame:
+    """What is known of each miner before it is judged; NaN where there is nothing to know."""
+    held = portfolios.drop_duplicates("hotkey").set_index("hotkey").reindex(miners)
+    received = commitments.set_index("hotkey")["received_at"].reindex(miners)
+    by_horizon = horizon_metrics.sort_values("horizon")
+    longest = by_horizon.drop_duplicates("hotkey", keep="last").set_index("hotkey").reindex(miners)
+    month = by_horizon[by_horizon["horizon"] == 30].set_index("hotkey").reindex(miners)
+    return pd.DataFrame(
+        {
+            "committed": received.notna(),
+            "committed_at": held["committed_at"].fillna(received),
+            "filled_epochs": held["filled_epochs"],
+            "history_epoch": held["history_epoch"],
+            "history_sessions": longest["history_sessions"],
+            "unpriced_weight": portfolio_returns.groupby("hotkey")["unpriced_weight"].max(),
+            "volatility": longest["volatility"],
+            "benchmark_volatility": longest["benchmark_volatility"],
+            "max_drawdown_30d": month["max_drawdown"],
+        },
+        index=miners,
+    )
+
+
+def _history(facts: pd.DataFrame, epoch_id: str) -> "pd.Series[int]":
+    """Sessions of each history: as measured, or by the calendar where no horizon exists yet."""
+    last = Epoch.parse(epoch_id).sessions[-1]
+    unmeasured = facts.loc[facts["history_sessions"].isna(), "history_epoch"].dropna().unique()
+    counted = {
+        began: len(sessions_between(Epoch.parse(began).monday, last)) for began in unmeasured
+    }
+    by_calendar = facts["history_epoch"].map(counted)
+    return facts["history_sessions"].fillna(by_calendar).fillna(0).astype("int64")
+
+
+def _wide(
+    horizon_metrics: pd.DataFrame, column: str, miners: pd.Index, params: ProtocolParams
+) -> FloatArray:
+    """One column of the table ``HorizonMetrics`` as ``[p, 3]``; NaN where there is no row."""
+    wide = horizon_metrics.pivot(index="hotkey", columns="horizon", values=column)
+    return wide.reindex(index=miners, columns=list(params.scoring.horizons)).to_numpy(np.float64)
+
+
+def _places(
+    facts: pd.DataFrame,
+    ranked: "pd.Series[bool]",
+    horizon_metrics: pd.DataFrame,
+    params: ProtocolParams,
+) -> dict[str, "pd.Series[Any]"]:
+    """Rank, percentile, tier and eligibility: of the ranked alone, and among them."""
+    among = facts[ranked]
+    arrived = (among["committed_at"].astype("int64"), among.index)
+    ranks = rank(
+        among["final_score"].to_numpy(),
+        tie_break=arrived if params.scoring.tie_order == "arrival" else None,
+    )
+    allowed = eligible(
+        among["composite"].to_numpy(),
+        float(among["composite"].median()),
+        _wide(horizon_metrics, "max_drawdown", among.index, params),
+        _wide(horizon_metrics, "benchmark_max_drawdown", among.index, params),
+        params,
+    )
+    places: dict[str, pd.Series[Any]] = {
+        "score_rank": pd.Series(pd.NA, index=facts.index, dtype="Int64"),
+        "percentile": pd.Series(np.nan, index=facts.index),
+        "tier": pd.Series(None, index=facts.index, dtype=object),
+        "eligible": pd.Series(False, index=facts.index),  # noqa: FBT003  a column of False
+    }
+    places["score_rank"][ranked] = ranks
+    places["percentile"][ranked] = percentile(ranks, len(among))
+    places["tier"][ranked] = [str(tier) for tier in tiers(ranks, len(among), params)]
+    places["eligible"][ranked] = allowed
+    return places

@@ -50,7 +50,7 @@ def exact_stakes(stakes: Stakes) -> list[int]:
 def _fractions(stakes: Stakes) -> list[Fraction]:
     listed = stakes.tolist() if isinstance(stakes, np.ndarray) else list(stakes)
     if not all(0 <= stake < math.inf for stake in listed):  # NaN fails every comparison
-        raise InvalidWeights(f"a stake is finite and not negative, unlike one of {listed}")
+        raise InvalidWeights(f"stakes and weights are finite and not negative: {listed}")
     return [exact(stake) for stake in listed]
 
 

@@ -4,6 +4,7 @@ Weights are whole units of 10^-9, so that a row sums to one exactly. How rows ar
 ``yuma``.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.stakes import Stakes, exact, exact_stakes
-from quanta_pipelines.protocol.yuma import weighted_sum
+from quanta_pipelines.protocol.yuma import row_sums
 
 WEIGHT_UNITS = 10**9  # a row's sum
 _SCORE_UNITS = 10**6  # scores carry 6 decimals
@@ -56,7 +57,7 @@ def validator_row(
     deepest = horizon_metrics.pivot(index="hotkey", columns="horizon", values="max_drawdown")
     found = deepest.reindex(index=row["hotkey"], columns=list(params.scoring.horizons))
     row[drawdown_columns(params)] = found.to_numpy(dtype=np.float64)
-    row = row.astype({"composite": "float64"})
+    row = row.astype({"hotkey": "object", "composite": "float64"})
     row = row[["hotkey", "weight_units", "composite", *drawdown_columns(params)]]
     return row if units.any() else row.head(0)
 
@@ -72,21 +73,19 @@ def u16_weights(weights: Sequence[float] | FloatArray | IntArray) -> IntArray:
 
 
 def agreement(weights: FloatArray, consensus: FloatArray) -> FloatArray:
-    """Part of each validator's row that the consensus covers; NaN for an empty row.
+    """Part of each validator's row that the consensus covers, for rows that sum to 1.
 
-    ``sum_j min(W_ij, C_j) / min(1, sum_j C_j)``; rows sum to 1. NaN too where nothing is agreed.
+    ``sum_j min(W_ij, C_j) / min(1, sum_j C_j)``; NaN for an empty row, or where nothing is agreed.
     """
-    covered = np.minimum(weights, consensus).sum(axis=1)
-    agreed = min(1.0, float(consensus.sum()))
-    result = np.full(len(weights), np.nan)
-    return np.divide(covered, agreed, out=result, where=weights.any(axis=1) & (agreed > 0))
+    agreed = math.fsum(consensus)
+    covered = row_sums(np.minimum(weights, consensus)) / min(1.0, agreed or 1.0)
+    return np.where(weights.any(axis=1) & (agreed > 0), covered, np.nan)
 
 
 def divergence(weights: FloatArray, consensus: FloatArray) -> FloatArray:
     """Half the L1 distance of each row to the normalised consensus; NaN where agreement is."""
-    agreed = float(consensus.sum())
-    target = consensus / agreed if agreed > 0 else consensus
-    distance = np.abs(weights - target).sum(axis=1) / 2
+    agreed = math.fsum(consensus)
+    distance = row_sums(np.abs(weights - consensus / (agreed or 1.0))) / 2
     return np.where(weights.any(axis=1) & (agreed > 0), distance, np.nan)
 
 
@@ -106,14 +105,14 @@ def dispute_flagged(
     allowed = np.maximum(100 * _EPS_UNITS, _NEARBY_PERCENT * agreed)
     near = (100 * np.abs(given - agreed) <= allowed) & np.asarray(present, dtype=bool)[:, None]
     units = exact_stakes(stakes)
-    supermajority = exact(params.consensus.dispute_supermajority) * sum(units)
-    support = sum((np.where(row, unit, 0).astype(object) for row, unit in zip(near, units)))
-    return np.asarray(support < supermajority, dtype=np.bool_)
+    support = near.T.astype(object) @ np.array(units, dtype=object)
+    asked = exact(params.consensus.dispute_supermajority)
+    return np.asarray(support * asked.denominator < asked.numerator * sum(units), dtype=np.bool_)
 
 
 def penalised_bonds(
     bonds: FloatArray, upheld: Sequence[int] | IntArray, params: ProtocolParams = QUANTA
 ) -> FloatArray:
     """Bonds after the penalty for each validator's upheld disputes, which add up."""
-    kept = 1 - float(params.consensus.dispute_bond_penalty) * np.asarray(upheld, dtype=np.float64)
-    return bonds * np.maximum(kept, 0.0)[:, None]
+    penalty = float(params.consensus.dispute_bond_penalty) * np.asarray(upheld, dtype=np.float64)
+    return np.asarray(bonds * np.maximum(1 - penalty, 0.0)[:, None])

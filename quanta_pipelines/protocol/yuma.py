@@ -75,11 +75,11 @@ def median_of_reported(
     falling = np.where(reported, -values, np.inf).T
     order = np.argsort(falling, axis=1, kind="stable")
     heard = np.take_along_axis(reported.T, order, axis=1)
-    # Where support first suffices, the weight is reached: a zero-stake row never is that place
+    # The first place where support suffices; a row without stake adds none, so it never is one
     at = _enough(order, heard, units, kappa=exact(kappa), strict=median == "lower").argmax(axis=1)
     result: FloatArray = -np.take_along_axis(falling, order[np.arange(len(at)), at][:, None], 1)
-    voted = (reported.T & (np.array(units) > 0)).any(axis=1)
-    return np.where(voted, result[:, 0], np.nan) + 0.0
+    voted = (reported.T & [unit > 0 for unit in units]).any(axis=1)
+    return np.where(voted, result[:, 0], np.nan) + 0.0  # turns -0.0 into 0.0
 
 
 def _enough(
@@ -156,11 +156,11 @@ def yuma(
     shares = _shares(stakes)
     if mode == "yuma1" and liquid_alpha is None:
         new = _bonds_of_stake(watched, shares, old, bond_alpha)
-        earned = _row_sums(new * agreed.incentive)
+        earned = row_sums(new * agreed.incentive)
     elif mode == "yuma3":
         alpha = bond_alpha if liquid_alpha is None else _liquid(watched, old, agreed, liquid_alpha)
         new = np.minimum(1.0, (1 - alpha) * old + alpha * watched)
-        earned = shares * _row_sums(_normalised_columns(new) * agreed.incentive)
+        earned = shares * row_sums(_normalised_columns(new) * agreed.incentive)
     else:
         raise InvalidWeights(f"mode is yuma1 or yuma3, liquid alpha needs yuma3; got {mode}")
     return YumaResult(
@@ -169,7 +169,7 @@ def yuma(
         rank=agreed.rank,
         trust=agreed.trust,
         incentive=agreed.incentive,
-        validator_trust=_row_sums(agreed.clipped),
+        validator_trust=row_sums(agreed.clipped),
         bonds=new,
         dividends=_normalised(earned),
     )
@@ -207,7 +207,7 @@ def _checked(matrix: FloatArray, stakes: Stakes) -> FloatArray:
 
 def normalised_rows(weights: FloatArray) -> FloatArray:
     """Rows that sum to 1; a row without any weight stays empty."""
-    sums = _row_sums(weights)[:, None]
+    sums = row_sums(weights)[:, None]
     return np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
 
 
@@ -221,7 +221,8 @@ def _normalised(vector: FloatArray) -> FloatArray:
     return vector / total if total > 0 else np.zeros_like(vector)
 
 
-def _row_sums(matrix: FloatArray) -> FloatArray:
+def row_sums(matrix: FloatArray) -> FloatArray:
+    """Sum of each row, rounded once."""
     return np.array([math.fsum(row) for row in matrix], dtype=np.float64)
 
 

@@ -159,6 +159,11 @@ def test_a_moment_without_zone_is_refused(store):
         commit(store, opening(), at=dt.datetime(2019, 3, 1, 20))  # noqa: DTZ001
 
 
+def test_a_reveal_without_zone_is_refused_too(store):
+    with pytest.raises(ProtocolError, match="time zone"):
+        store.reveal(opening(), received_at=dt.datetime(2019, 3, 1, 20))  # noqa: DTZ001
+
+
 # Universe and snapshot
 
 
@@ -429,6 +434,13 @@ def test_migrations_give_the_tables_that_the_code_expects(url):
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     engine.dispose()
+
+
+def test_a_store_may_live_in_memory():
+    store = SignalStore.open("sqlite://")
+    commit(store, opening())
+    assert len(store.commitments(EPOCH.id)) == 1
+    store.close()
 
 
 def test_the_first_revision_goes_down_again(url):

@@ -1,5 +1,7 @@
 """Settled closes: known answers first, then what holds for any input."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,8 +36,8 @@ def settle(*frames: pd.DataFrame) -> pd.DataFrame:
     return settle_closes(pd.concat(frames))
 
 
-def first(*frames: pd.DataFrame) -> "pd.Series[object]":
-    return settle(*frames).iloc[0]  # type: ignore[no-any-return]
+def first(*frames: pd.DataFrame) -> "pd.Series[Any]":
+    return settle(*frames).iloc[0]
 
 
 def test_the_primary_is_settled_where_it_agrees() -> None:
@@ -76,7 +78,7 @@ def test_near_is_ten_basis_points_or_a_cent(closes: tuple[float, float], status:
 
 def test_two_vendors_apart_settle_nothing() -> None:
     row = first(seen("tiingo", [100.0]), seen("yahoo", [101.0]))
-    assert np.isnan(row["close"])  # type: ignore[call-overload]
+    assert np.isnan(row["close"])
     assert (row["status"], row["sources"], row["anomaly"]) == ("disputed", "", True)
 
 
@@ -178,84 +180,6 @@ def test_adjusted_vendors_settle_among_themselves_by_ratio() -> None:
     assert table["total_return"].iloc[1] == pytest.approx(51 / 50 - 1)
 
 
-def wobble(sessions: int, last: float) -> list[float]:
-    """Returns of +1 % and -1 % in turn, then a last one: MAD 1 %, sigma 1.4826 %."""
-    returns = [0.01 if day % 2 else -0.01 for day in range(sessions)] + [last]
-    return list(100.0 * np.cumprod([1.0, *(1.0 + np.array(returns))]))
-
-
-@pytest.mark.parametrize(
-    ("earlier", "last", "expected"),
-    [
-        (60, 0.0446, True),  # 3 sigma are 4.4478 %
-        (60, 0.0443, False),
-        (60, -0.0446, True),
-        (10, 0.20, True),
-        (9, 0.20, False),  # too few to know what is usual
-    ],
-)
-def test_an_anomaly_is_beyond_three_robust_sigma(
-    earlier: int, last: float, *, expected: bool
-) -> None:
-    table = settle(seen("yahoo", wobble(earlier, last)))
-    assert table["anomaly"].iloc[-1] == expected
-    assert not table["anomaly"].iloc[:-1].any()
-
-
-def test_a_split_or_a_dividend_explains_a_return() -> None:
-    closes = wobble(20, 0.2)
-    split = [1.0] * (len(closes) - 1) + [1.25]
-    assert not settle(seen("yahoo", closes, split=split))["anomaly"].any()
-
-
-def test_low_volume_is_under_a_tenth_of_the_mean_before() -> None:
-    def flagged(last: float, before: int = 30) -> bool:
-        closes = [100.0 + day for day in range(before + 1)]
-        table = settle(seen("yahoo", closes, volume=[1e6] * before + [last]))
-        return bool(table["low_volume"].iloc[-1])
-
-    assert flagged(99_999.0)
-    assert not flagged(100_000.0)
-    assert not flagged(np.nan)
-    assert not flagged(1.0, before=9)
-
-
-def test_a_flat_line_is_three_equal_closes_without_a_trade() -> None:
-    table = settle(seen("yahoo", [9.0, 9.0, 9.0, 9.0, 8.0], volume=[5.0, 0.0, 0.0, 0.0, 0.0]))
-    assert list(table["flat_line"]) == [False, False, False, True, False]
-    assert not settle(seen("yahoo", [9.0] * 4, volume=np.nan))["flat_line"].any()
-
-
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        ({"close": 0.0}, "close is not positive: 1 rows, first yahoo AAPL 2025-09-01 close 0.0"),
-        ({"close": -1.0}, "close is not positive"),
-        ({"close": np.inf}, "close is not positive"),
-        ({"split": 0.0}, "split is not positive"),
-        ({"dividend": -0.1}, "dividend is not at least zero"),
-        ({"volume": -1.0}, "volume is not at least zero"),
-        ({"basis": "unadjusted"}, "basis is none of as_traded.*AAPL 2025-09-01"),
-        ({"session": pd.Timestamp("2025-09-01 16:00")}, "no midnight"),
-        ({"session": pd.Timestamp("2025-09-01", tz="UTC")}, "without a time zone"),
-        ({"ticker": None}, "without its full key"),
-    ],
-)
-def test_prices_that_cannot_be_settled_are_refused(wrong: dict[str, object], reason: str) -> None:
-    with pytest.raises(InvalidPrices, match=reason):
-        settle(seen("yahoo", [100.0]).assign(**wrong))
-
-
-def test_an_observation_twice_at_once_is_refused() -> None:
-    with pytest.raises(InvalidPrices, match="observed twice at once: 2 rows, first yahoo AAPL"):
-        settle(seen("yahoo", [100.0]), seen("yahoo", [101.0]))
-
-
-def test_a_missing_column_is_named() -> None:
-    with pytest.raises(InvalidPrices, match="lack the columns split, basis"):
-        settle_closes(seen("yahoo", [100.0]).drop(columns=["basis", "split"]))
-
-
 def test_nothing_observed_is_an_empty_table_with_its_types() -> None:
     full = settle(seen("yahoo", [100.0]))
     pd.testing.assert_series_equal(settle_closes(seen("yahoo", [])).dtypes, full.dtypes)
@@ -266,19 +190,19 @@ _CLOSES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(_CLOSES, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_nothing(closes: list[list[float]], shuffle: object) -> None:
+def test_the_order_of_rows_changes_nothing(closes: list[list[float]], shuffle: Any) -> None:
     names = ("tiingo", "polygon", "yahoo", "other")
     rows = pd.concat([seen(name, own) for name, own in zip(names, closes, strict=False)])
     order = list(range(len(rows)))
-    shuffle.shuffle(order)  # type: ignore[attr-defined]
+    shuffle.shuffle(order)
     pd.testing.assert_frame_equal(
         settle_closes(rows), settle_closes(rows.iloc[order]), check_exact=True
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(_CLOSES, min_size=2, max_size=4))
 def test_a_settled_close_lies_among_the_closes_that_agree(closes: list[list[float]]) -> None:
     rows = pd.concat([seen(name, own) for name, own in zip("abcd", closes, strict=False)])

@@ -44,24 +44,20 @@ prices as (
 movements as (
     select
         epoch_id,
-        {% for name, reasons in {
-            'emission_rao': ['emission'],
-            'external_rao': ['external'],
-            'antes_staked_rao': ['ante_staked'],
-            'antes_refunded_rao': ['ante_refunded'],
-            'carry_in_rao': ['carry_in'],
-            'rake_rao': ['rake'],
-            'rewards_rao': ['reward'],
-            'antes_returned_rao': ['ante_returned'],
-            'antes_burned_rao': ['ante_burned'],
-            'fees_burned_rao': ['fee_burned'],
-            'fees_to_treasury_rao': ['fee'],
-            'carry_out_rao': ['carry_out'],
-        }.items() -%}
-        coalesce(
-            cast(sum(amount_rao) filter (where reason in ('{{ reasons | join("', '") }}')) as bigint), 0
-        ) as {{ name }},
-        {% endfor %}
+        {{ moved("reason = 'emission' and to_account = 'pool'") }} as emission_rao,
+        {{ moved("to_account = 'validators'") }} as validator_emission_rao,
+        {{ moved("to_account = 'owner'") }} as owner_emission_rao,
+        {{ moved("reason = 'external'") }} as external_rao,
+        {{ moved("reason = 'ante_staked'") }} as antes_staked_rao,
+        {{ moved("reason = 'ante_refunded'") }} as antes_refunded_rao,
+        {{ moved("reason = 'carry_in'") }} as carry_in_rao,
+        {{ moved("reason = 'rake'") }} as rake_rao,
+        {{ moved("reason = 'reward'") }} as rewards_rao,
+        {{ moved("reason = 'ante_returned'") }} as antes_returned_rao,
+        {{ moved("reason = 'ante_burned'") }} as antes_burned_rao,
+        {{ moved("reason = 'fee_burned'") }} as fees_burned_rao,
+        {{ moved("reason = 'fee'") }} as fees_to_treasury_rao,
+        {{ moved("reason = 'carry_out'") }} as carry_out_rao,
     from {{ ref('stg_ledger_entries') }}
     group by all
 ),

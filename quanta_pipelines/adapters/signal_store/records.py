@@ -8,7 +8,7 @@ from typing import Literal
 
 from quanta_pipelines.adapters.signal_store.errors import OutsideWindow
 from quanta_pipelines.protocol.epoch import Window
-from quanta_pipelines.protocol.errors import InvalidCommitment
+from quanta_pipelines.protocol.errors import InvalidCommitment, ProtocolError
 
 Source = Literal["chain", "simulated"]
 
@@ -40,6 +40,12 @@ def check_hex64(what: str, text: str) -> None:
     """Refuses what is no 256-bit hash in lower case."""
     if _HEX64.fullmatch(text) is None:
         raise InvalidCommitment(f"{what} is 64 lower-case hex digits, not {text!r}")
+
+
+def check_moment(moment: dt.datetime) -> None:
+    """Refuses a moment that could mean several."""
+    if moment.utcoffset() is None:
+        raise ProtocolError(f"a moment carries its time zone, {moment.isoformat()} has none")
 
 
 def check_window(what: str, window: Window, moment: dt.datetime) -> None:

@@ -24,6 +24,7 @@ from quanta_pipelines.adapters.signal_store.records import (
     Snapshot,
     Source,
     check_hex64,
+    check_moment,
     check_window,
 )
 from quanta_pipelines.protocol.commit_reveal import (
@@ -75,6 +76,7 @@ class SignalStore:
         The same commitment again gives the same receipt, whenever it comes. One that a newer one
         replaced can not come back: a request that is played again must change nothing.
         """
+        check_moment(received_at)
         public_key(hotkey)
         check_hex64("a commitment", commitment_hex)
         ante_in_rao = ante_rao(ante, self._params)
@@ -121,6 +123,7 @@ class SignalStore:
 
         A malformed hotkey, epoch or commitment is an error and leaves no row.
         """
+        check_moment(received_at)
         public_key(reveal.hotkey)
         check_hex64("a commitment", reveal.commitment)
         epoch = Epoch.parse(reveal.epoch_id)
@@ -184,6 +187,7 @@ class SignalStore:
 
         The same vote again gives the same number, whenever it comes.
         """
+        check_moment(received_at)
         check_hex64("a data hash", data_hash)
         vote = votes.Vote(validator, epoch.id, data_hash, votes.vote_cells(row))
         with database.writing(self._engine) as connection:

@@ -5,7 +5,7 @@ Every change of a table here needs a revision in ``migrations``; a test compares
 
 import datetime as dt
 import json
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -25,8 +25,6 @@ from sqlalchemy import (
     text,
 )
 
-from quanta_pipelines.protocol.errors import ProtocolError
-
 
 class Instant(TypeDecorator[dt.datetime]):
     """A moment with its zone, read back in UTC; SQLite keeps no zone, so UTC is what it gets."""
@@ -34,23 +32,13 @@ class Instant(TypeDecorator[dt.datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(
-        self, value: dt.datetime | None, _dialect: Dialect
-    ) -> dt.datetime | None:
-        """To UTC; a moment without a zone is refused."""
-        if value is None:
-            return None
-        if value.utcoffset() is None:
-            raise ProtocolError(f"a moment carries its time zone, {value.isoformat()} has none")
-        return value.astimezone(dt.UTC)
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> dt.datetime:
+        """To UTC; the store has refused a moment without a zone."""
+        return cast(dt.datetime, value.astimezone(dt.UTC))
 
-    def process_result_value(
-        self, value: dt.datetime | None, _dialect: Dialect
-    ) -> dt.datetime | None:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> dt.datetime:
         """Aware, in UTC."""
-        if value is None or value.utcoffset() is not None:
-            return value and value.astimezone(dt.UTC)
-        return value.replace(tzinfo=dt.UTC)
+        return cast(dt.datetime, value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC))
 
 
 class Submitted(TypeDecorator[Any]):

@@ -17,8 +17,7 @@ from quanta_pipelines.adapters.signal_store.tables import (
 )
 from quanta_pipelines.protocol.commit_reveal import public_key
 from quanta_pipelines.protocol.errors import InvalidWeights
-
-WEIGHT_UNITS = 10**9  # the cells of a vote sum to this
+from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 
 _DRAWDOWNS = ("max_drawdown_7d", "max_drawdown_30d", "max_drawdown_90d")
 _VOTE = ("hotkey", "weight_units", "composite", *_DRAWDOWNS)

@@ -121,7 +121,7 @@ def _refuse_changes() -> None:
     if op.get_context().dialect.name == "postgresql":
         op.execute(
             "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION '% only grows', TG_TABLE_NAME; END $$"
+            "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' only grows'; END $$"
         )
         for table in TABLES:
             op.execute(

@@ -1,0 +1,122 @@
+"""What becomes of each ante: ranks, tiers, and what is returned, burned or left in the pool.
+
+Refused antes never stood. What winners earn on top of theirs lives in ``rewards``.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+
+from quanta_pipelines.protocol.apportion import part
+from quanta_pipelines.protocol.consensus import settled_tiers
+from quanta_pipelines.protocol.params import ProtocolParams
+from quanta_pipelines.protocol.portfolio import RAO
+from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
+
+FORFEITED = "forfeited"  # a cluster's further member below the penalty cut
+AT_STAKE = (Standing.RANKED, Standing.UNREVEALED, FORFEITED)
+STANDINGS = (*Standing, FORFEITED)
+WINNING = (PerformanceTier.TOP_TIER, PerformanceTier.PROFITABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEntry:
+    """A miner with an ante in escrow; ``score`` is what it is ranked by."""
+
+    hotkey: str
+    score: Decimal
+    ante_rao: int
+    eligible: bool = True
+    standing: str = "ranked"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An entry with its place and what becomes of its ante, before any reward."""
+
+    entry: RewardEntry
+    returned_rao: int
+    burned_rao: int
+    rank: int = 0  # 0 for miners without one
+    tier: PerformanceTier | None = None
+    final_tier: PerformanceTier | None = None
+
+
+def is_refused(entry: RewardEntry, params: ProtocolParams) -> bool:
+    """An ante outside the limits never stood; one that goes back anyway need not be refused."""
+    least = part(params.tokenomics.minimum_ante, RAO)
+    within = least <= entry.ante_rao <= part(params.tokenomics.maximum_ante, RAO)
+    return entry.standing in AT_STAKE and not within
+
+
+def placed(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
+    """Ranked entries, best first, then the others by hotkey."""
+    others = [entry for entry in entries if entry.standing != Standing.RANKED]
+    others.sort(key=lambda entry: entry.hotkey)
+    return [
+        *_ranked_lines([entry for entry in entries if entry.standing == Standing.RANKED], params),
+        *(_unranked_line(entry, params) for entry in others),
+    ]
+
+
+def _unranked_line(entry: RewardEntry, params: ProtocolParams) -> Line:
+    if entry.standing in AT_STAKE:
+        return Line(entry, 0, part(params.tokenomics.loser_ante_burn, entry.ante_rao))
+    return Line(entry, entry.ante_rao, 0)
+
+
+def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
+    by_arrival = params.scoring.tie_order == "arrival"
+    # copy_negate: a minus sign would round a score to the precision of the thread's context
+    ordered = sorted(
+        entries, key=lambda entry: (entry.score.copy_negate(), "" if by_arrival else entry.hotkey)
+    )
+    ranks: list[int] = []
+    for at, entry in enumerate(ordered):
+        tied = not by_arrival and at > 0 and entry.score == ordered[at - 1].score
+        ranks.append(ranks[-1] if tied else at + 1)
+    supported = [entry.score > 0 for entry in ordered]
+    tiers = settled_tiers(np.array(ranks, dtype=np.int64), supported, params)
+    final = _final_tiers(ordered, ranks, tiers, params)
+    return [
+        Line(entry, *_kept(entry.ante_rao, settled, params), rank, tier, settled)
+        for entry, rank, tier, settled in zip(ordered, ranks, tiers, final, strict=True)
+    ]
+
+
+def _final_tiers(
+    entries: Sequence[RewardEntry],
+    ranks: Sequence[int],
+    tiers: Sequence[PerformanceTier],
+    params: ProtocolParams,
+) -> list[PerformanceTier]:
+    """Tiers that are settled: a winner that is not eligible counts as break-even.
+
+    Without ``winners_keep_tier`` the winners are divided anew: the top share of them, not of all.
+    """
+    gated = params.scoring.eligibility_applied
+    final = [
+        PerformanceTier.BREAK_EVEN if tier in WINNING and gated and not entry.eligible else tier
+        for entry, tier in zip(entries, tiers, strict=True)
+    ]
+    if params.tokenomics.winners_keep_tier:
+        return final
+    winning = [rank for rank, tier in zip(ranks, final, strict=True) if tier in WINNING]
+    cut = Fraction(params.scoring.top_tier_percent) * len(winning)
+    return [
+        tier if tier not in WINNING else WINNING[bisect_left(winning, rank) >= cut]
+        for rank, tier in zip(ranks, final, strict=True)
+    ]
+
+
+def _kept(ante_rao: int, tier: PerformanceTier, params: ProtocolParams) -> tuple[int, int]:
+    """What of a ranked miner's ante comes back, and what is burned."""
+    if tier == PerformanceTier.PENALTY_BAND:
+        return 0, part(params.tokenomics.loser_ante_burn, ante_rao)
+    if tier in WINNING and params.tokenomics.ante_mode == "pooled":
+        return 0, 0
+    return ante_rao, 0

@@ -1,0 +1,216 @@
+"""From the votes of all validators to one row per ranked miner: weight, rank, tier, eligibility.
+
+What one validator submits lives in ``votes``, how stake counts in ``stakes``, the formulas over
+matrices in ``yuma``; their public names can be imported from here. What a tier is paid lives in
+``rewards``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.ranking import (
+    PerformanceTier,
+    eligible,
+    ineligibility,
+    percentile,
+    rank,
+    tiers,
+)
+from quanta_pipelines.protocol.stakes import (
+    CappedStakes,
+    cap_stakes,
+    capped_stakes,
+    exact_stakes,
+    quorum,
+)
+from quanta_pipelines.protocol.votes import (
+    WEIGHT_UNITS,
+    agreement,
+    dispute_flagged,
+    divergence,
+    drawdown_columns,
+    penalised_bonds,
+    u16_weights,
+    validator_row,
+    weight_units,
+)
+from quanta_pipelines.protocol.yuma import (
+    Clipped,
+    YumaResult,
+    clip,
+    median_of_reported,
+    stake_weighted_median,
+    yuma,
+)
+
+__all__ = [
+    "WEIGHT_UNITS",
+    "CappedStakes",
+    "Clipped",
+    "YumaResult",
+    "agreement",
+    "cap_stakes",
+    "capped_stakes",
+    "clip",
+    "consensus_table",
+    "dispute_flagged",
+    "divergence",
+    "exact_stakes",
+    "median_of_reported",
+    "penalised_bonds",
+    "quorum",
+    "settled_tiers",
+    "stake_weighted_median",
+    "u16_weights",
+    "validator_row",
+    "weight_units",
+    "yuma",
+]
+
+_COLUMNS = {
+    "epoch_id": "object",
+    "hotkey": "object",
+    "consensus_weight": "float64",
+    "incentive": "float64",
+    "trust": "float64",
+    "composite": "float64",
+    "max_drawdown_7d": "float64",
+    "max_drawdown_30d": "float64",
+    "max_drawdown_90d": "float64",
+    "rank": "int64",
+    "percentile": "float64",
+    "tier": "object",
+    "eligible": "bool",
+    "reason": "object",
+    "n_validators": "int64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Ballots:
+    """Cells of the votes that count, placed in a matrix of voters by miners."""
+
+    cells: pd.DataFrame
+    rows: npt.NDArray[np.intp]
+    columns: npt.NDArray[np.intp]
+    shape: tuple[int, int]
+
+    def matrix(self, column: str) -> FloatArray:
+        """One column of the votes, NaN where a voter has no cell."""
+        filled = np.full(self.shape, np.nan)
+        filled[self.rows, self.columns] = self.cells[column].to_numpy(dtype=np.float64)
+        return filled
+
+
+def consensus_table(
+    validator_weights: pd.DataFrame,
+    scores: pd.DataFrame,
+    horizon_metrics: pd.DataFrame,
+    *,
+    stakes: Mapping[str, int],
+    epoch_id: str,
+    params: ProtocolParams = QUANTA,
+) -> pd.DataFrame:
+    """One row per miner that ``scores`` ranks, by hotkey: what the validators agree on.
+
+    ``stakes`` holds the rao of every eligible validator, whether it voted or not. Who is silent
+    abstains. Without a quorum, or without a ranked miner, the table has no row: no consensus.
+    """
+    ranked = scores[scores["standing"] == "ranked"].sort_values("hotkey", ignore_index=True)
+    voters = _voters(validator_weights, stakes, params)
+    if ranked.empty or not voters:
+        return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
+    shares = capped_stakes([stakes[name] for name in voters], params).shares
+    ballots = _ballots(validator_weights, voters, ranked["hotkey"])
+    table = ranked[["hotkey", "final_score", "committed_at"]].assign(
+        epoch_id=epoch_id,
+        **_agreed(ballots, shares, params),
+        n_validators=len(voters),
+    )
+    return _judged(table, horizon_metrics, params)[list(_COLUMNS)].astype(_COLUMNS)
+
+
+def _voters(votes: pd.DataFrame, stakes: Mapping[str, int], params: ProtocolParams) -> list[str]:
+    """Eligible validators with stake that voted; nobody where they are no quorum."""
+    names, voted = sorted(stakes), set(votes["validator"])
+    present = [name in voted for name in names]
+    if not quorum([stakes[name] for name in names], present, params.consensus.kappa):
+        return []
+    return [name for name, here in zip(names, present, strict=True) if here and stakes[name]]
+
+
+def _ballots(votes: pd.DataFrame, voters: Sequence[str], hotkeys: "pd.Series[str]") -> _Ballots:
+    """The voters' cells on these miners; what they say about others has no place."""
+    rows = pd.Index(voters).get_indexer(pd.Index(votes["validator"]))
+    columns = pd.Index(hotkeys).get_indexer(pd.Index(votes["hotkey"]))
+    counts = (rows >= 0) & (columns >= 0)
+    return _Ballots(
+        votes.loc[counts], rows[counts], columns[counts], shape=(len(voters), len(hotkeys))
+    )
+
+
+def _agreed(
+    ballots: _Ballots, shares: Sequence[Fraction], params: ProtocolParams
+) -> dict[str, FloatArray]:
+    """Weight, incentive and trust, and the medians of what was reported beside the weights."""
+    median = params.consensus.median
+    # Whole units below 2^53, so floats hold them exactly; a missing cell is a vote of 0
+    units = np.nan_to_num(ballots.matrix("weight_units"), nan=0.0)
+    agreed = clip(units, shares, params.consensus.kappa, median=median)
+    return {
+        "consensus_weight": agreed.consensus / WEIGHT_UNITS,
+        "incentive": agreed.incentive,
+        "trust": agreed.trust,
+    } | {
+        column: median_of_reported(ballots.matrix(column), shares, median=median)
+        for column in ("composite", *drawdown_columns(params))
+    }
+
+
+def _judged(
+    table: pd.DataFrame, horizon_metrics: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """The table with what follows from the agreed numbers: rank, tier, eligibility."""
+    own = params.consensus.rank_by == "own_score"
+    value = table["final_score" if own else "consensus_weight"].to_numpy(dtype=np.float64)
+    arrival = [table["committed_at"].astype("int64"), table["hotkey"]]
+    ranks = rank(value, arrival if params.scoring.tie_order == "arrival" else None)
+    composite = table["composite"].to_numpy(dtype=np.float64)
+    drawdowns = table[drawdown_columns(params)].to_numpy(dtype=np.float64)
+    benchmark = _benchmark_drawdowns(horizon_metrics, params)
+    middle = _median(composite)
+    return table.assign(
+        rank=ranks,
+        percentile=percentile(ranks, len(ranks)),
+        tier=[tier.value for tier in settled_tiers(ranks, value > 0, params)],
+        eligible=eligible(composite, middle, drawdowns, benchmark, params),
+        reason=ineligibility(composite, middle, drawdowns, benchmark, params),
+    )
+
+
+def settled_tiers(
+    ranks: IntArray, supported: Sequence[bool] | BoolArray, params: ProtocolParams = QUANTA
+) -> list[PerformanceTier]:
+    """Tiers of all ranked miners; one whose weight is 0 is in the penalty band at any rank."""
+    return [
+        tier if has_weight else PerformanceTier.PENALTY_BAND
+        for tier, has_weight in zip(tiers(ranks, len(ranks), params), supported, strict=True)
+    ]
+
+
+def _benchmark_drawdowns(horizon_metrics: pd.DataFrame, params: ProtocolParams) -> FloatArray:
+    """The benchmark's drawdown per horizon, NaN where it is not known."""
+    by_horizon = horizon_metrics.groupby("horizon")["benchmark_max_drawdown"].first()
+    return by_horizon.reindex(list(params.scoring.horizons)).to_numpy(dtype=np.float64)
+
+
+def _median(composite: FloatArray) -> float:
+    known = composite[~np.isnan(composite)]
+    return float(np.median(known)) if known.size else np.nan

@@ -1,0 +1,135 @@
+"""Every movement of an epoch's money, from account to account, and what the accounts then hold.
+
+Double entry: what leaves one account enters another, so nothing is lost by construction. Antes wait
+in escrow, all other money of the epoch passes through the pool. Amounts come from ``rewards``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from quanta_pipelines.protocol.antes import AT_STAKE
+from quanta_pipelines.protocol.errors import InvalidEntries
+from quanta_pipelines.protocol.rewards import Settlement
+
+ISSUANCE, EXTERNAL = "issuance", "external"  # money from outside comes from here
+POOL, TREASURY, BURN, CARRY = "pool", "treasury", "burn", "carry"
+VALIDATORS, OWNER = "validators", "owner"
+
+_COLUMNS = {
+    "epoch_id": "object",
+    "entry": "int64",
+    "from_account": "object",
+    "to_account": "object",
+    "amount_rao": "int64",
+    "reason": "object",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Money that changes account."""
+
+    from_account: str
+    to_account: str
+    amount_rao: int
+    reason: str
+
+
+def miner(hotkey: str) -> str:
+    """Account of a miner."""
+    return f"miner:{hotkey}"
+
+
+def escrow(hotkey: str) -> str:
+    """Account that holds a miner's ante until the epoch is settled."""
+    return f"escrow:{hotkey}"
+
+
+def movements(settlement: Settlement, antes: Mapping[str, int]) -> list[Movement]:
+    """All movements of a settlement, in the order in which the money flows, then by hotkey.
+
+    ``antes`` are those that were posted, refused ones included. Nothing moves where the amount is
+    0. Afterwards the pool and every escrow are empty.
+    """
+    settled = {each.hotkey: each.ante_rao for each in settlement.allocations}
+    refused = {hotkey: antes.get(hotkey, 0) for hotkey in settlement.refused}
+    if settled | refused != dict(antes):
+        raise InvalidEntries("the antes that were posted are not those that were settled")
+    flow = (*_antes(settlement, antes), *_income(settlement), *_spending(settlement))
+    return [movement for movement in flow if movement.amount_rao]
+
+
+def _antes(settlement: Settlement, antes: Mapping[str, int]) -> Iterator[Movement]:
+    """Antes into escrow, and out of it: back to the miner or into the pool."""
+    staked = {each.hotkey for each in settlement.allocations if each.standing in AT_STAKE}
+    ordered = sorted(antes.items())
+    for hotkey, ante in ordered:
+        yield Movement(miner(hotkey), escrow(hotkey), ante, "ante_posted")
+    for hotkey, ante in ordered:
+        if hotkey not in staked:
+            yield Movement(escrow(hotkey), miner(hotkey), ante, "ante_refunded")
+    for hotkey, ante in ordered:
+        if hotkey in staked:
+            yield Movement(escrow(hotkey), POOL, ante, "ante_staked")
+
+
+def _income(settlement: Settlement) -> Iterator[Movement]:
+    yield Movement(ISSUANCE, POOL, settlement.emission_rao, "emission")
+    yield Movement(ISSUANCE, VALIDATORS, settlement.validator_emission_rao, "emission")
+    yield Movement(ISSUANCE, OWNER, settlement.owner_emission_rao, "emission")
+    yield Movement(EXTERNAL, POOL, settlement.external_rao, "external")
+    yield Movement(CARRY, POOL, settlement.carry_in_rao, "carry_in")
+
+
+def _spending(settlement: Settlement) -> Iterator[Movement]:
+    paid = sorted(settlement.allocations, key=lambda each: each.hotkey)
+    burned = sum(each.ante_burned_rao for each in paid)
+    yield Movement(POOL, TREASURY, settlement.rake_rao, "rake")
+    yield Movement(POOL, BURN, burned, "ante_burned")
+    yield Movement(POOL, BURN, settlement.fee_burned_rao, "fee_burned")
+    yield Movement(POOL, TREASURY, settlement.fee_treasury_rao, "fee")
+    for each in paid:
+        if each.standing in AT_STAKE:
+            yield Movement(POOL, miner(each.hotkey), each.ante_returned_rao, "ante_returned")
+    for each in paid:
+        yield Movement(POOL, miner(each.hotkey), each.gross_rao - each.fee_rao, "reward")
+    yield Movement(POOL, CARRY, settlement.carry_out_rao, "carry_out")
+
+
+def ledger_table(moved: list[Movement], epoch_id: str) -> pd.DataFrame:
+    """Table ``LedgerEntries``: one row per movement, numbered in their order."""
+    table = pd.DataFrame(
+        {
+            "epoch_id": epoch_id,
+            "entry": range(1, len(moved) + 1),
+            "from_account": [movement.from_account for movement in moved],
+            "to_account": [movement.to_account for movement in moved],
+            "amount_rao": [movement.amount_rao for movement in moved],
+            "reason": [movement.reason for movement in moved],
+        }
+    )
+    return table.astype(_COLUMNS)
+
+
+def balances(ledger: pd.DataFrame) -> "pd.Series[int]":
+    """What each account received less what it paid, in rao, by account."""
+    received = ledger.groupby("to_account")["amount_rao"].sum()
+    paid = ledger.groupby("from_account")["amount_rao"].sum()
+    accounts = received.index.union(paid.index).rename("account")
+    # Both sides are filled before they are subtracted: a missing value would make them floats
+    received, paid = (side.reindex(accounts, fill_value=0) for side in (received, paid))
+    return (received - paid).rename("balance_rao")
+
+
+def pool_balance(ledger: pd.DataFrame) -> int:
+    """What is left in the pool: 0, or money was lost on the way."""
+    return int(balances(ledger).get(POOL, 0))
+
+
+def carry_of(ledger: pd.DataFrame | None) -> int:
+    """What an epoch hands over: the next one's carry-in, in rao; nothing before the first epoch."""
+    if ledger is None:
+        return 0
+    return int(ledger.loc[ledger["to_account"] == CARRY, "amount_rao"].sum())

@@ -1,0 +1,233 @@
+"""Who is paid what in an epoch, to the last rao: antes, rake, fees, burn and the power law.
+
+Money is whole rao (10^9 to a token) and shares are exact fractions. A settlement that loses or
+makes a rao cannot be constructed. Ranks and antes come from ``antes``, weights from ``power_law``;
+where each rao moves, and the tables, live in ``ledger``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quanta_pipelines.protocol.antes import (
+    AT_STAKE,
+    FORFEITED,
+    STANDINGS,
+    WINNING,
+    Line,
+    RewardEntry,
+    is_refused,
+    placed,
+)
+from quanta_pipelines.protocol.apportion import largest_remainder, part
+from quanta_pipelines.protocol.errors import InvalidEntries, ProtocolError
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.power_law import position_weights, winner_weights
+from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
+
+__all__ = [
+    "FORFEITED",
+    "Allocation",
+    "Emission",
+    "RewardEntry",
+    "Settlement",
+    "expected_reward",
+    "settle",
+    "split_emission",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """What one miner gets back and what it earns; rank and tiers are those of ranked miners."""
+
+    hotkey: str
+    standing: str
+    eligible: bool
+    rank: int | None
+    tier: PerformanceTier | None
+    final_tier: PerformanceTier | None
+    weight: float  # share of the winners' pool
+    ante_rao: int
+    gross_rao: int
+    fee_rao: int
+    payout_rao: int
+    ante_returned_rao: int
+    ante_burned_rao: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """An epoch's money: what came in, and where all of it went.
+
+    ``refused`` are hotkeys whose ante is outside the limits: it goes back and they take no part.
+    """
+
+    allocations: tuple[Allocation, ...]
+    refused: tuple[str, ...]
+    emission_rao: int  # the miners' part E; 0 where the chain pays it
+    validator_emission_rao: int
+    owner_emission_rao: int
+    external_rao: int
+    carry_in_rao: int
+    rake_rao: int
+    winner_pool_rao: int
+    fee_burned_rao: int
+    fee_treasury_rao: int
+    carry_out_rao: int
+
+    def __post_init__(self) -> None:
+        antes = sum(each.ante_rao for each in self.allocations)
+        spent = sum(each.payout_rao + each.ante_burned_rao for each in self.allocations)
+        came = self.emission_rao + antes + self.external_rao + self.carry_in_rao
+        fees = self.fee_burned_rao + self.fee_treasury_rao
+        went = self.rake_rao + spent + fees + self.carry_out_rao
+        if came != went:
+            raise ProtocolError(f"a settlement pays what it has: {came} rao came, {went} went")
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A subnet's emission, split among those who earn it."""
+
+    miners_rao: int
+    validators_rao: int
+    owner_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pot:
+    """What the pool comes to once antes are returned or burned."""
+
+    rake_rao: int
+    winners_rao: int
+    unused_carry_rao: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reward:
+    """A winner's share of the pool and what it comes to."""
+
+    weight: float
+    gross_rao: int
+
+
+def split_emission(total_rao: int, params: ProtocolParams = QUANTA) -> Emission:
+    """The subnet's emission by its shares, rounded down; the owner takes the rest.
+
+    Nothing passes through here where the chain itself pays (``emission_mode`` chain).
+    """
+    rules = params.tokenomics
+    if rules.emission_mode == "chain":
+        return Emission(0, 0, 0)
+    miners = part(rules.miner_emission_share, total_rao)
+    validators = part(rules.validator_emission_share, total_rao)
+    return Emission(miners, validators, total_rao - miners - validators)
+
+
+def settle(
+    entries: Sequence[RewardEntry],
+    *,
+    emission_rao: int,
+    external_rao: int = 0,
+    carry_in_rao: int = 0,
+    params: ProtocolParams = QUANTA,
+) -> Settlement:
+    """Settle an epoch: ``emission_rao`` is the whole subnet's emission T.
+
+    Ranked miners come first in the allocations, best first, then the others by hotkey. The order
+    of ``entries`` counts only inside ties, and only where ``tie_order`` is ``arrival``.
+    """
+    _check(entries, (emission_rao, external_rao, carry_in_rao))
+    rules, emission = params.tokenomics, split_emission(emission_rao, params)
+    refused = {entry.hotkey for entry in entries if is_refused(entry, params)}
+    lines = placed([entry for entry in entries if entry.hotkey not in refused], params)
+    pot = _pot(lines, emission.miners_rao + external_rao, carry_in_rao, params)
+    rewards = _rewards(lines, pot.winners_rao, params)
+    allocations = tuple(_allocation(line, rewards, params) for line in lines)
+    fees = sum(each.fee_rao for each in allocations)
+    fee_burned = part(rules.network_fee_burn, fees) if rules.fee_burned else 0
+    return Settlement(
+        allocations=allocations,
+        refused=tuple(sorted(refused)),
+        emission_rao=emission.miners_rao,
+        validator_emission_rao=emission.validators_rao,
+        owner_emission_rao=emission.owner_rao,
+        external_rao=external_rao,
+        carry_in_rao=carry_in_rao,
+        rake_rao=pot.rake_rao,
+        winner_pool_rao=pot.winners_rao,
+        fee_burned_rao=fee_burned,
+        fee_treasury_rao=fees - fee_burned,
+        carry_out_rao=pot.unused_carry_rao + (0 if rewards else pot.winners_rao),
+    )
+
+
+def expected_reward(
+    rank: int, n_winners: int, pool_rao: int, params: ProtocolParams = QUANTA
+) -> int:
+    """Gross reward of a rank when every winner has a rank of its own; 0 beyond the winners."""
+    if not 1 <= rank <= n_winners:
+        return 0
+    weights = position_weights(n_winners, params.tokenomics.power_law_gamma)
+    return largest_remainder(pool_rao, weights)[rank - 1]
+
+
+def _check(entries: Sequence[RewardEntry], income: Sequence[int]) -> None:
+    if len({entry.hotkey for entry in entries}) < len(entries):
+        raise InvalidEntries("a hotkey has one entry, and one of these has more")
+    for rao in (*income, *(entry.ante_rao for entry in entries)):
+        if not isinstance(rao, int) or rao < 0:
+            raise InvalidEntries(f"money is a whole number of rao, not {rao!r}")
+    for entry in entries:
+        if entry.standing not in STANDINGS:
+            raise InvalidEntries(f"{entry.hotkey}: there is no standing {entry.standing!r}")
+        if entry.standing == Standing.RANKED and not (entry.score.is_finite() and entry.score >= 0):
+            raise InvalidEntries(f"{entry.hotkey}: a score of {entry.score} has no rank")
+
+
+def _pot(lines: Sequence[Line], income_rao: int, carry_in_rao: int, params: ProtocolParams) -> _Pot:
+    """The rake is taken from all that came in, but never from what must go back or be burned."""
+    staked = sum(line.entry.ante_rao for line in lines if line.entry.standing in AT_STAKE)
+    stays = sum(line.entry.ante_rao - line.returned_rao - line.burned_rao for line in lines)
+    carry = carry_in_rao // params.tokenomics.carry_in_divisor
+    available = income_rao + carry + stays
+    due = part(params.tokenomics.rake, income_rao + staked)
+    rake = min(due, available) if any(line.rank for line in lines) else 0
+    return _Pot(rake, available - rake, carry_in_rao - carry)
+
+
+def _rewards(lines: Sequence[Line], pool_rao: int, params: ProtocolParams) -> dict[str, _Reward]:
+    """Rewards of the winners by hotkey; nobody where no winner is eligible."""
+    winners = [line for line in lines if line.final_tier in WINNING]
+    if not winners:
+        return {}
+    ranks = [line.rank for line in winners]
+    weights = winner_weights(ranks, [line.entry.ante_rao for line in winners], params)
+    whole = sum(weights)
+    return {
+        line.entry.hotkey: _Reward(weight / whole, gross)
+        for line, weight, gross in zip(
+            winners, weights, largest_remainder(pool_rao, weights), strict=True
+        )
+    }
+
+
+def _allocation(line: Line, rewards: Mapping[str, _Reward], params: ProtocolParams) -> Allocation:
+    entry = line.entry
+    reward = rewards.get(entry.hotkey, _Reward(0.0, 0))
+    fee = part(params.tokenomics.network_fee, reward.gross_rao)
+    return Allocation(
+        hotkey=entry.hotkey,
+        standing=str(entry.standing),
+        eligible=entry.eligible and entry.standing == Standing.RANKED,
+        rank=line.rank or None,
+        tier=line.tier,
+        final_tier=line.final_tier,
+        weight=reward.weight,
+        ante_rao=entry.ante_rao,
+        gross_rao=reward.gross_rao,
+        fee_rao=fee,
+        payout_rao=reward.gross_rao - fee + line.returned_rao,
+        ante_returned_rao=line.returned_rao,
+        ante_burned_rao=line.burned_rao,
+    )

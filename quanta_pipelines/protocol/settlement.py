@@ -1,0 +1,193 @@
+"""An epoch's tables of money from its tables of scores: ``Rewards`` and ``LedgerEntries``.
+
+Here rows become entries and entries become rows; what is paid is decided in ``rewards``, how it
+moves in ``ledger``.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from quanta_pipelines.protocol.antes import FORFEITED, RewardEntry
+from quanta_pipelines.protocol.errors import InvalidEntries
+from quanta_pipelines.protocol.ledger import ledger_table, movements
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
+from quanta_pipelines.protocol.rewards import Allocation, Settlement, settle
+
+_COLUMNS = {
+    "epoch_id": "object",
+    "hotkey": "object",
+    "standing": "object",
+    "eligible": "bool",
+    "rank": "Int64",
+    "tier": "object",
+    "final_tier": "object",
+    "reward_share": "float64",
+    "ante_rao": "int64",
+    "gross_rao": "int64",
+    "fee_rao": "int64",
+    "payout_rao": "int64",
+    "ante_returned_rao": "int64",
+    "ante_burned_rao": "int64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementTables:
+    """What an epoch pays, by miner and by movement."""
+
+    rewards: pd.DataFrame
+    ledger_entries: pd.DataFrame
+
+
+def settlement_tables(
+    consensus: pd.DataFrame,
+    scores: pd.DataFrame,
+    commitments: pd.DataFrame,
+    *,
+    emission_rao: int,
+    external_rao: int,
+    carry_in_rao: int,
+    epoch_id: str,
+    cluster_members: Collection[str] = (),
+    params: ProtocolParams = QUANTA,
+) -> SettlementTables:
+    """Settle an epoch: one row of rewards per standing commitment.
+
+    ``emission_rao`` is the whole subnet's. Ranked miners take rank and eligibility from
+    ``consensus``; where it is empty although miners are ranked there is no consensus, so every
+    ante goes back and the rest is carried. ``cluster_members`` are further members of clusters:
+    the unranked among them forfeit their ante below the penalty cut.
+    """
+    entries = _entries(consensus, scores, commitments, params)
+    if cluster_members:
+        entries = _forfeiting(entries, consensus, scores, cluster_members)
+    settlement = settle(
+        entries,
+        emission_rao=emission_rao,
+        external_rao=external_rao,
+        carry_in_rao=carry_in_rao,
+        params=params,
+    )
+    antes = {entry.hotkey: entry.ante_rao for entry in entries}
+    return SettlementTables(
+        rewards=_rewards_table(settlement, antes, epoch_id),
+        ledger_entries=ledger_table(movements(settlement, antes), epoch_id),
+    )
+
+
+def _entries(
+    consensus: pd.DataFrame,
+    scores: pd.DataFrame,
+    commitments: pd.DataFrame,
+    params: ProtocolParams,
+) -> list[RewardEntry]:
+    """One entry per commitment, in the order of arrival."""
+    _check_miners(consensus, scores, commitments)
+    known = (
+        commitments[["hotkey", "ante_rao"]]
+        .merge(scores[["hotkey", "standing", "final_score", "committed_at"]], on="hotkey")
+        .merge(consensus[["hotkey", "consensus_weight"]], on="hotkey", how="left")
+        .sort_values(["committed_at", "hotkey"])
+    )
+    if consensus.empty and (scores["standing"] == Standing.RANKED).any():
+        known["standing"] = Standing.UNRANKED.value
+    rows = zip(
+        known["hotkey"],
+        _ranked_by(known, params),
+        known["ante_rao"].tolist(),
+        known["hotkey"].isin(consensus.loc[consensus["eligible"], "hotkey"]).tolist(),
+        known["standing"],
+        strict=True,
+    )
+    return [RewardEntry(*row) for row in rows]
+
+
+def _check_miners(consensus: pd.DataFrame, scores: pd.DataFrame, commitments: pd.DataFrame) -> None:
+    ranked = set(scores.loc[scores["standing"] == Standing.RANKED, "hotkey"])
+    agreed, committed = set(consensus["hotkey"]), set(commitments["hotkey"])
+    problems = {
+        "without a score": committed - set(scores["hotkey"]),
+        "ranked without a commitment": ranked - committed,
+        "ranked in only one of scores and consensus": ranked ^ agreed if agreed else set(),
+    }
+    for problem, hotkeys in problems.items():
+        if hotkeys:
+            raise InvalidEntries(f"{problem}: {', '.join(sorted(hotkeys))}")
+
+
+def _ranked_by(known: pd.DataFrame, params: ProtocolParams) -> list[Decimal]:
+    """The number that ranks, as the exact decimal it was rounded to; 0 where there is none."""
+    own = params.consensus.rank_by == "own_score"
+    column, decimals = ("final_score", 6) if own else ("consensus_weight", 9)
+    units = np.rint(known[column].fillna(0.0).to_numpy(dtype=np.float64) * 10**decimals)
+    return [Decimal(int(unit)).scaleb(-decimals) for unit in units]
+
+
+def _forfeiting(
+    entries: Sequence[RewardEntry],
+    consensus: pd.DataFrame,
+    scores: pd.DataFrame,
+    cluster_members: Collection[str],
+) -> list[RewardEntry]:
+    """The entries, with unranked cluster members below the penalty cut as forfeited.
+
+    The cut is the lowest score of those whom the consensus leaves out of the penalty band.
+    """
+    final = scores.set_index("hotkey")["final_score"]
+    spared = consensus.loc[consensus["tier"] != PerformanceTier.PENALTY_BAND, "hotkey"]
+    below = set(final.index[final < final.reindex(spared).min()]) & set(cluster_members)
+    return [
+        replace(entry, standing=FORFEITED)
+        if entry.standing == Standing.UNRANKED and entry.hotkey in below
+        else entry
+        for entry in entries
+    ]
+
+
+def _rewards_table(settlement: Settlement, antes: Mapping[str, int], epoch_id: str) -> pd.DataFrame:
+    """Table ``Rewards`` by hotkey; who was refused or forfeits as a cluster member is unranked."""
+    refused = (_refused(hotkey, antes[hotkey]) for hotkey in settlement.refused)
+    rows = [
+        (
+            epoch_id,
+            each.hotkey,
+            Standing.UNRANKED.value if each.standing == FORFEITED else each.standing,
+            each.eligible,
+            each.rank,
+            each.tier and each.tier.value,
+            each.final_tier and each.final_tier.value,
+            each.weight,
+            each.ante_rao,
+            each.gross_rao,
+            each.fee_rao,
+            each.payout_rao,
+            each.ante_returned_rao,
+            each.ante_burned_rao,
+        )
+        for each in (*settlement.allocations, *refused)
+    ]
+    table = pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object).astype(_COLUMNS)
+    return table.sort_values("hotkey", ignore_index=True)
+
+
+def _refused(hotkey: str, ante_rao: int) -> Allocation:
+    return Allocation(
+        hotkey=hotkey,
+        standing=Standing.UNRANKED.value,
+        eligible=False,
+        rank=None,
+        tier=None,
+        final_tier=None,
+        weight=0.0,
+        ante_rao=ante_rao,
+        gross_rao=0,
+        fee_rao=0,
+        payout_rao=ante_rao,
+        ante_returned_rao=ante_rao,
+        ante_burned_rao=0,
+    )

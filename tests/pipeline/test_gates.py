@@ -1,0 +1,292 @@
+"""Poison in each table once: nothing bad is visible, nothing after it runs, nothing is paid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_contracts.tables import CONTRACTS
+from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.protocol import (
+    ballots,
+    consensus,
+    oracle,
+    portfolio,
+    returns,
+    scoring,
+    settlement,
+)
+from quanta_pipelines.resources import Platform
+
+from .conftest import PLAYED
+
+EPOCH = PLAYED[-1]
+DOWNSTREAM = {
+    "raw_prices": ["validated_prices"],
+    "validated_prices": ["portfolio_returns"],
+    "commitments": ["portfolios"],
+    "reveals": ["portfolios"],
+    "portfolios": ["portfolio_returns"],
+    "portfolio_returns": ["horizon_metrics"],
+    "horizon_metrics": ["scores"],
+    "scores": ["validator_weights"],
+    "validator_weights": ["consensus"],
+    "consensus": ["rewards", "ledger_entries"],
+}
+
+Spoil = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Poison:
+    """One way to spoil one table: where it is made, how it is spoiled, which gate must see it."""
+
+    table: str
+    owner: Any
+    function: str
+    spoil: Spoil
+    gate: str
+
+    def __str__(self) -> str:
+        return f"{self.table}-{self.gate}-{self.spoil.__name__}"
+
+
+def nan_price(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(close=frame["close"].mask(frame.index == 7))
+
+
+def nan_return(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(portfolio_return=frame["portfolio_return"].mask(frame.index == 7))
+
+
+def infinite_ratio(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(sortino_ratio=frame["sortino_ratio"].mask(frame.index == 7, np.inf))
+
+
+def duplicate_key(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame.iloc[:1], frame], ignore_index=True)
+
+
+def heavy_position(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(weight=frame["weight"].mask(frame.index == 0, 0.9))
+
+
+def missing_session(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame.index != 3].reset_index(drop=True)
+
+
+def another_portfolio(frame: pd.DataFrame) -> pd.DataFrame:
+    first = frame["hotkey"] == frame["hotkey"].iloc[0]
+    other = frame["submitted_weight"].where(~first, frame["submitted_weight"] / 2)
+    return frame.assign(submitted_weight=other)
+
+
+def better_horizon(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(horizon_score=frame["horizon_score"].mask(frame.index == 0, 0.123456))
+
+
+def swapped_ranks(frame: pd.DataFrame) -> pd.DataFrame:
+    ranked = frame.index[frame["score_rank"].notna()][:2]
+    spoiled = frame.copy()
+    spoiled.loc[ranked, "score_rank"] = frame.loc[ranked[::-1], "score_rank"].to_numpy()
+    return spoiled
+
+
+def unknown_tier(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(tier="platinum")
+
+
+def lost_weight(frame: pd.DataFrame) -> pd.DataFrame:
+    units = frame["weight_units"] - (frame.index == 0)
+    return frame.assign(weight_units=units)
+
+
+def negative_weight(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(weight_units=frame["weight_units"].mask(frame.index == 0, -1))
+
+
+def invented_weight(frame: pd.DataFrame) -> pd.DataFrame:
+    weight = frame["consensus_weight"].mask(frame.index == 0, 0.5)
+    return frame.assign(consensus_weight=weight)
+
+
+def negative_ante(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(ante_rao=frame["ante_rao"].mask(frame.index == 0, -1))
+
+
+def no_reason(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(verdict="perhaps")
+
+
+POISONS = (
+    Poison("raw_prices", Platform, "observe", nan_price, "contract"),
+    Poison("raw_prices", Platform, "observe", duplicate_key, "contract"),
+    Poison("validated_prices", oracle, "epoch_prices", nan_price, "contract"),
+    Poison("validated_prices", oracle, "epoch_prices", missing_session, "no_session_missing"),
+    Poison("commitments", SignalStore, "commitments", negative_ante, "contract"),
+    Poison("reveals", SignalStore, "reveals", no_reason, "contract"),
+    Poison("portfolios", portfolio, "standing_portfolios", heavy_position, "contract"),
+    Poison(
+        "portfolios",
+        portfolio,
+        "standing_portfolios",
+        another_portfolio,
+        "every_portfolio_was_committed",
+    ),
+    Poison("portfolio_returns", returns, "epoch_returns", nan_return, "contract"),
+    Poison(
+        "portfolio_returns", returns, "epoch_returns", missing_session, "returns_cover_the_epoch"
+    ),
+    Poison("horizon_metrics", scoring, "horizon_table", infinite_ratio, "contract"),
+    Poison(
+        "horizon_metrics", scoring, "horizon_table", better_horizon, "metrics_agree_with_returns"
+    ),
+    Poison("scores", scoring, "score_table", unknown_tier, "contract"),
+    Poison("scores", scoring, "score_table", swapped_ranks, "ranks_follow_scores"),
+    Poison("validator_weights", ballots, "votes", negative_weight, "contract"),
+    Poison("validator_weights", ballots, "votes", lost_weight, "validators_rows_sum_to_one"),
+    Poison("consensus", consensus, "consensus_table", unknown_tier, "contract"),
+    Poison("consensus", consensus, "consensus_table", invented_weight, "consensus_within_votes"),
+)
+
+
+def poison(patch: pytest.MonkeyPatch, case: Poison) -> None:
+    """Spoil what the owner's function returns, from now until the patch is undone."""
+    honest = getattr(case.owner, case.function)
+
+    def poisoned(*arguments: Any, **keywords: Any) -> pd.DataFrame:
+        return case.spoil(honest(*arguments, **keywords))
+
+    patch.setattr(case.owner, case.function, poisoned)
+
+
+def failed_check(instance: dg.DagsterInstance, table: str, gate: str) -> dg.AssetCheckEvaluation:
+    """The failed evaluation of a gate, recorded on the epoch's partition."""
+    key = dg.AssetCheckKey(dg.AssetKey(table), gate)
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    evaluations = [
+        record.event.dagster_event.asset_check_evaluation
+        for record in records
+        if record.event is not None and record.event.dagster_event is not None
+    ]
+    found = [evaluation for evaluation in evaluations if not evaluation.passed]
+    assert found, f"no failed {gate} on {table}"
+    assert found[0].partition == EPOCH.id
+    return found[0]
+
+
+def offending_rows(evaluation: dg.AssetCheckEvaluation) -> list[dict[str, Any]]:
+    """The rows that a failed check shows."""
+    return [dict(record.data) for record in evaluation.metadata["worst rows"].records]
+
+
+@pytest.mark.parametrize("case", POISONS, ids=str)
+def test_poison_stops_at_its_gate(
+    case: Poison,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        poison(patch, case)
+        assert not run_epoch(EPOCH).success
+    evaluation = failed_check(instance, case.table, case.gate)
+    assert offending_rows(evaluation)
+    # a bad table is invisible; a table that breaks an invariant is published and goes no further
+    assert platform.lake.exists(case.table, EPOCH.id) == (case.gate != "contract")
+    after = list(CONTRACTS)[list(CONTRACTS).index(case.table) + 1 :]
+    reached = [name for name in DOWNSTREAM[case.table] if platform.lake.exists(name, EPOCH.id)]
+    assert not reached
+    assert not platform.lake.exists("rewards", EPOCH.id)
+
+    later = run_epoch(EPOCH, *DOWNSTREAM[case.table])
+    assert not later.success
+    assert not platform.lake.exists("rewards", EPOCH.id)
+    assert not any(platform.lake.exists(name, EPOCH.id) for name in DOWNSTREAM[case.table])
+    assert case.table in str(
+        [event.step_failure_data.error for event in later.all_events if event.is_step_failure]
+    )
+    assert "rewards" in after or case.table == "rewards"
+
+
+def lose_a_rao(tables: Any) -> Any:
+    """The first reward is one rao short in the ledger, and nowhere else."""
+    ledger = tables.ledger_entries.copy()
+    first = ledger.index[ledger["reason"] == "reward"][0]
+    ledger.loc[first, "amount_rao"] -= 1
+    return tables.__class__(rewards=tables.rewards, ledger_entries=ledger)
+
+
+def underpay(tables: Any) -> Any:
+    """A payout is one rao short of its parts."""
+    paid = tables.rewards.copy()
+    paid.loc[0, "payout_rao"] -= 1
+    return tables.__class__(rewards=paid, ledger_entries=tables.ledger_entries)
+
+
+def test_a_lost_rao_is_seen_on_both_tables(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = settlement.settlement_tables
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "settlement_tables", lambda *a, **k: lose_a_rao(honest(*a, **k)))
+        assert not run_epoch(EPOCH).success
+    assert offending_rows(failed_check(instance, "ledger_entries", "ledger_closes")) == [
+        {"account": "pool", "balance_rao": "1"}
+    ]
+    short = offending_rows(failed_check(instance, "rewards", "payouts_match_the_ledger"))
+    assert len(short) == 1
+    assert int(short[0]["payout_rao"]) - int(short[0]["moved_rao"]) == 1
+
+
+def test_a_settlement_that_breaks_its_contract_publishes_neither_table(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = settlement.settlement_tables
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "settlement_tables", lambda *a, **k: underpay(honest(*a, **k)))
+        assert not run_epoch(EPOCH).success
+    assert len(offending_rows(failed_check(instance, "rewards", "contract"))) == 1
+    assert not platform.lake.exists("rewards", EPOCH.id)
+    assert not platform.lake.exists("ledger_entries", EPOCH.id)
+
+
+def test_a_refused_restatement_stops_downstream_although_the_old_table_stands(
+    platform: Platform,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run_epoch(EPOCH).success
+    before = platform.lake.version("validated_prices", EPOCH.id)
+    with monkeypatch.context() as patch:
+        poison(patch, Poison("validated_prices", oracle, "epoch_prices", nan_price, "contract"))
+        assert not run_epoch(EPOCH, "validated_prices").success
+    assert platform.lake.version("validated_prices", EPOCH.id) == before
+    assert not run_epoch(EPOCH, "portfolio_returns").success
+
+
+def test_every_gate_is_poisoned_here() -> None:
+    declared = {(table, gate) for table, contract in CONTRACTS.items() for gate in contract.gates()}
+    poisoned = {(case.table, case.gate) for case in POISONS}
+    elsewhere = {
+        ("rewards", "contract"),
+        ("rewards", "payouts_match_the_ledger"),
+        ("ledger_entries", "ledger_closes"),
+        # these two need several vendors or an as-traded price and have their own tests
+        ("validated_prices", "benchmark_is_settled"),
+        ("portfolios", "held_tickers_are_priced"),
+        # published or refused together with rewards
+        ("ledger_entries", "contract"),
+    }
+    assert declared == poisoned | elsewhere
