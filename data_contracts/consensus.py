@@ -46,7 +46,7 @@ class Consensus(EpochTable, key=("hotkey",), invariants=("consensus_within_votes
     consensus_weight: float = fraction("Stake-weighted median of the votes")
     incentive: float = fraction("Share of the clipped, stake-weighted votes")
     trust: float = fraction("Part of the votes that survived clipping", nullable=True)
-    composite: float = fraction("Stake-weighted median of composites")
+    composite: float = fraction("Stake-weighted median of composites", nullable=True)
     max_drawdown_7d: float = fraction("Stake-weighted median drawdown of 7 sessions", nullable=True)
     max_drawdown_30d: float = fraction("The same of 30 sessions", nullable=True)
     max_drawdown_90d: float = fraction("The same of 90 sessions", nullable=True)

@@ -11,11 +11,13 @@ from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.resources import Platform
 
 SHOWN = 15
+WIDTH = 110  # columns that the table needs
 
 
 def print_demo(platform: Platform, outcomes: Sequence[Outcome], epoch_id: str) -> None:
     """Print the leaderboard of one epoch, its money, and the next commands."""
     console = Console()
+    console.width = max(console.width, WIDTH)
     board = platform.warehouse.read("leaderboard")
     epoch = platform.warehouse.read("epochs").set_index("epoch_id").loc[epoch_id]
     console.print(leaderboard_table(board[board["epoch_id"] == epoch_id], epoch_id))

@@ -169,7 +169,7 @@ def failed_check(instance: dg.DagsterInstance, table: str, gate: str) -> dg.Asse
     key = dg.AssetCheckKey(dg.AssetKey(table), gate)
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
     evaluations = [
-        record.event.dagster_event.asset_check_evaluation
+        record.event.dagster_event.event_specific_data
         for record in records
         if record.event is not None and record.event.dagster_event is not None
     ]
