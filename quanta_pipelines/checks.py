@@ -98,6 +98,10 @@ def ledger_closes(look: Look) -> pd.DataFrame:
     return invariants.open_accounts(look("ledger_entries"))
 
 
+# What an invariant reads besides its own table and the inputs of that table's asset: Dagster must
+# not evaluate it before they are published.
+ALSO_READS: dict[Invariant, list[str]] = {held_tickers_are_priced: ["validated_prices"]}
+
 INVARIANTS: dict[str, Invariant] = {
     invariant.__name__: invariant
     for invariant in (
@@ -125,6 +129,7 @@ def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
         name=name,
         description=invariant.__doc__,
         blocking=True,
+        additional_deps=ALSO_READS.get(invariant, []),
         partitions_def=EPOCHS,
         required_resource_keys={"platform"},
     )

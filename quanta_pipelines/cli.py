@@ -26,7 +26,7 @@ DEMO_FIRST, DEMO_LAST = "2019-Q2-W23", "2019-Q4-W52"
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class EpochId(click.ParamType):
+class EpochId(click.ParamType[Epoch]):
     """An epoch's id on the command line."""
 
     name = "epoch"
@@ -41,7 +41,7 @@ class EpochId(click.ParamType):
             return self.fail(str(error), param, ctx)
 
 
-class EpochRange(click.ParamType):
+class EpochRange(click.ParamType[tuple[Epoch, ...]]):
     """Epochs ``A..B``, both included."""
 
     name = "range"

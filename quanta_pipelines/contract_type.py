@@ -72,9 +72,9 @@ def start_run(platform: Platform, epoch_id: str) -> EpochRun:
     """The run of one epoch; refuses an epoch whose prices are not final yet."""
     epoch = Epoch.parse(epoch_id)
     if datetime.now(UTC) < epoch.settles_at:
+        moment = f"{epoch.settles_at:%Y-%m-%d %H:%M} UTC"
         raise dg.Failure(
-            f"{epoch_id} settles at {epoch.settles_at:%Y-%m-%d %H:%M} UTC: its prices are not final",
-            allow_retries=False,
+            f"{epoch_id} settles at {moment}: its prices are not final yet", allow_retries=False
         )
     return EpochRun(platform=platform, epoch=epoch, earlier_versions={})
 
@@ -109,7 +109,8 @@ def audit(contract: type[EpochTable], frame: pd.DataFrame) -> pd.DataFrame | Non
     try:
         contract.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        return errors.failure_cases
+        cases: pd.DataFrame = errors.failure_cases
+        return cases
     return None
 
 

@@ -19,7 +19,7 @@ def print_demo(platform: Platform, outcomes: Sequence[Outcome], epoch_id: str) -
     console = Console()
     console.width = max(console.width, WIDTH)
     board = platform.warehouse.read("leaderboard")
-    epoch = platform.warehouse.read("epochs").set_index("epoch_id").loc[epoch_id]
+    epoch = platform.warehouse.read("epochs").set_index("epoch_id").loc[epoch_id].to_dict()
     console.print(leaderboard_table(board[board["epoch_id"] == epoch_id], epoch_id))
     console.print(
         f"{int(epoch['n_ranked'])} ranked, {int(epoch['n_provisional'])} provisional, "

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.artifacts.schemas.run import RunExecutionResult
 from dbt.cli.main import dbtRunner
 
 from quanta_pipelines.adapters.atomic_files import AtomicFiles
@@ -92,8 +93,8 @@ class Warehouse:
                 result = dbtRunner().invoke(_arguments("build", self.folder / ".dbt"))
             finally:
                 # dbt keeps the file's write lock until its connections are closed
-                DuckDBConnectionManager.close_all_connections()
-        if result.exception is not None:
+                DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        if not isinstance(result.result, RunExecutionResult):
             raise WarehouseError(f"dbt did not run: {result.exception}") from result.exception
         return Build(
             tuple(
@@ -103,7 +104,7 @@ class Warehouse:
                     failures=int(run.failures or 0),
                     message=str(run.message or ""),
                 )
-                for run in result.result
+                for run in result.result.results
                 if run.node.resource_type in {"model", "test"}
             )
         )

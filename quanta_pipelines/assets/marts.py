@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
+from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.warehouse import (
     DBT_PROJECT,
     Build,
@@ -15,7 +16,7 @@ from quanta_pipelines.adapters.warehouse import (
     model_names,
     parse_manifest,
 )
-from quanta_pipelines.contract_type import OWNERS
+from quanta_pipelines.contract_type import OWNERS, column_schema
 from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.resources import Platform
 
@@ -26,13 +27,21 @@ MARTS = model_names(MANIFEST, "marts")
 class QuantaTranslator(DagsterDbtTranslator):
     """All models in one group, with the owner of the other assets."""
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:  # noqa: ARG002
         """The stage."""
         return "marts"
 
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002
         """The owner of every asset here."""
         return OWNERS
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Columns as described in the project; a staging model has those of its table."""
+        metadata = super().get_metadata(dbt_resource_props)
+        table = dbt_resource_props["name"].removeprefix("stg_")
+        if dbt_resource_props["resource_type"] != "model" or table not in CONTRACTS:
+            return metadata
+        return {**metadata, "dagster/column_schema": column_schema(CONTRACTS[table])}
 
 
 TRANSLATOR = QuantaTranslator()

@@ -127,7 +127,8 @@ def misranked(table: pd.DataFrame, score: str, rank: str, params: ProtocolParams
 def rows_not_one(votes: pd.DataFrame) -> pd.DataFrame:
     """Validators whose weights do not sum to exactly one."""
     sums = votes.groupby("validator", as_index=False)["weight_units"].sum()
-    return sums.loc[sums["weight_units"] != WEIGHT_UNITS]
+    odd: pd.DataFrame = sums.loc[sums["weight_units"] != WEIGHT_UNITS]
+    return odd
 
 
 def inconsistent_consensus(

@@ -18,7 +18,7 @@ from quanta_pipelines.protocol.consensus import validator_row
 from quanta_pipelines.protocol.epoch import Epoch, settles_at, submission_offset
 from quanta_pipelines.protocol.oracle import benchmark_returns, data_hash, epoch_prices
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
-from quanta_pipelines.protocol.portfolio import RAO, standing_portfolios
+from quanta_pipelines.protocol.portfolio import RAO, accepted_positions, standing_portfolios
 from quanta_pipelines.protocol.returns import epoch_returns
 from quanta_pipelines.protocol.scoring import horizon_table, score_table
 from quanta_pipelines.simulation.keys import OWN_VALIDATOR, simulated_key, simulated_rng
@@ -96,10 +96,10 @@ class OtherValidators:
         """What the epoch adds to each validator's memory."""
         self._store.universe(epoch.id)  # an epoch that was not played is an error here
         earlier = before.portfolios if before else None
-        held = standing_portfolios(
-            self._store.accepted_positions(epoch.id), earlier, epoch=epoch, params=self._params
-        )
-        memory = _Memory(epoch, held, self._store.commitments(epoch.id))
+        commitments = self._store.commitments(epoch.id)
+        accepted = accepted_positions(self._store.reveals(epoch.id), commitments)
+        held = standing_portfolios(accepted, earlier, epoch=epoch, params=self._params)
+        memory = _Memory(epoch, held, commitments)
         settled = self._prices(epoch)
         for validator in self._validators:
             prices = _own_view(settled, validator.hotkey, epoch)

@@ -199,7 +199,6 @@ def test_poison_stops_at_its_gate(
     assert offending_rows(evaluation)
     # a bad table is invisible; a table that breaks an invariant is published and goes no further
     assert platform.lake.exists(case.table, EPOCH.id) == (case.gate != "contract")
-    after = list(CONTRACTS)[list(CONTRACTS).index(case.table) + 1 :]
     reached = [name for name in DOWNSTREAM[case.table] if platform.lake.exists(name, EPOCH.id)]
     assert not reached
     assert not platform.lake.exists("rewards", EPOCH.id)
@@ -208,10 +207,9 @@ def test_poison_stops_at_its_gate(
     assert not later.success
     assert not platform.lake.exists("rewards", EPOCH.id)
     assert not any(platform.lake.exists(name, EPOCH.id) for name in DOWNSTREAM[case.table])
-    assert case.table in str(
-        [event.step_failure_data.error for event in later.all_events if event.is_step_failure]
-    )
-    assert "rewards" in after or case.table == "rewards"
+    refusals = str([e.step_failure_data.error for e in later.all_events if e.is_step_failure])
+    # the gate itself, or one that could not be evaluated because of it
+    assert case.table in refusals or "was never evaluated" in refusals
 
 
 def lose_a_rao(tables: Any) -> Any:

@@ -20,7 +20,7 @@ from quanta_pipelines.protocol.commit_reveal import hotkey_from_public_key, veri
 from quanta_pipelines.protocol.epoch import Epoch, commit_window, reveal_window_of
 from quanta_pipelines.protocol.errors import InvalidEpoch
 from quanta_pipelines.protocol.params import QUANTA
-from quanta_pipelines.protocol.portfolio import RAO, parse_portfolio
+from quanta_pipelines.protocol.portfolio import RAO, accepted_positions, parse_portfolio
 from quanta_pipelines.simulation.keys import (
     OWN_VALIDATOR,
     simulated_key,
@@ -243,7 +243,8 @@ def test_every_snapshot_says_simulated(played):
 
 def test_no_two_portfolios_of_an_epoch_are_the_same(played):
     for epoch in EPOCHS:
-        rows = played.store.accepted_positions(epoch.id)
+        store = played.store
+        rows = accepted_positions(store.reveals(epoch.id), store.commitments(epoch.id))
         held = rows.pivot(index="hotkey", columns="ticker", values="submitted_weight").fillna(0)
         assert len(held) >= 60
         assert not held.duplicated().any()

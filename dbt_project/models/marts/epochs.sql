@@ -1,6 +1,6 @@
 with
 
-settled as (select * from {{ source('platform', 'settled_epochs') }}),
+settled as (select * from {{ settled_epochs() }}),
 
 standings as (
     select

@@ -39,13 +39,6 @@ _REVEALS = {
     "positions": "object",
     "secret": "object",
 }
-_POSITIONS = {
-    "hotkey": "object",
-    "ticker": "object",
-    "weight": "float64",
-    "submitted_weight": "float64",
-    "committed_at": _INSTANT,
-}
 _WEIGHTS = {
     "epoch_id": "object",
     "validator": "object",
@@ -92,49 +85,15 @@ def reveals(connection: Connection, epoch_id: str) -> pd.DataFrame:
     rows = [dict(row) for row in connection.execute(numbered).mappings()]
     for row in rows:
         accepted = row["verdict"] == Verdict.ACCEPTED.value
-        row["positions"] = _hashed_text(_portfolio(row["positions"])) if accepted else ""
+        row["positions"] = _portfolio(row["positions"]).text if accepted else ""
         row["secret"] = row["secret"] if accepted else ""
     return _typed(pd.DataFrame(rows, columns=list(_REVEALS)), _REVEALS)
-
-
-def accepted_positions(connection: Connection, epoch_id: str) -> pd.DataFrame:
-    """One row per miner and ticker of the accepted reveals."""
-    opened = COMMITMENTS.join(
-        REVEALS,
-        (COMMITMENTS.c.epoch_id == REVEALS.c.epoch_id)
-        & (COMMITMENTS.c.hotkey == REVEALS.c.hotkey)
-        & (COMMITMENTS.c.commitment == REVEALS.c.commitment),
-    )
-    query = (
-        select(REVEALS.c.hotkey, REVEALS.c.positions, COMMITMENTS.c.received_at)
-        .select_from(opened)
-        .where(REVEALS.c.epoch_id == epoch_id, REVEALS.c.verdict == Verdict.ACCEPTED.value)
-    )
-    rows = [
-        {**position, "hotkey": hotkey, "committed_at": committed_at}
-        for hotkey, submitted, committed_at in connection.execute(query)
-        for position in _weights(_portfolio(submitted))
-    ]
-    table = _typed(pd.DataFrame(rows, columns=list(_POSITIONS)), _POSITIONS)
-    return table.sort_values(["hotkey", "ticker"], ignore_index=True)
 
 
 def _portfolio(submitted: list[list[str]]) -> Portfolio:
     """A portfolio that was within the limits when it was accepted."""
     exact = [(canonical_ticker(ticker), Decimal(weight)) for ticker, weight in submitted]
     return Portfolio(tuple(sorted(exact)))
-
-
-def _hashed_text(portfolio: Portfolio) -> str:
-    return "|".join(f"{ticker}:{weight:.6f}" for ticker, weight in portfolio.positions)
-
-
-def _weights(portfolio: Portfolio) -> list[dict[str, str | float]]:
-    scored = portfolio.scored_weights()
-    return [
-        {"ticker": ticker, "weight": scored[ticker], "submitted_weight": float(weight)}
-        for ticker, weight in portfolio.positions
-    ]
 
 
 def validator_weights(connection: Connection, epoch_id: str) -> pd.DataFrame:

@@ -216,11 +216,6 @@ class SignalStore:
         with self._engine.connect() as connection:
             return reads.reveals(connection, epoch_id)
 
-    def accepted_positions(self, epoch_id: str) -> pd.DataFrame:
-        """One row per miner and ticker of the accepted reveals."""
-        with self._engine.connect() as connection:
-            return reads.accepted_positions(connection, epoch_id)
-
     def validator_weights(self, epoch_id: str) -> pd.DataFrame:
         """One row per validator and miner: the votes."""
         with self._engine.connect() as connection:
