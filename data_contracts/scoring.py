@@ -63,6 +63,22 @@ class HorizonMetrics(
     history_sessions: int = count("Sessions of unbroken history.", low=1)
 
 
+class ScoreIntervals(EpochTable, key=("hotkey",)):
+    """One row per miner with a portfolio: the 95 percent interval of its composite."""
+
+    hotkey: str = hotkey()
+    lower: float = fraction("Lower end of the interval", nullable=True)
+    upper: float = fraction("Upper end of the interval", nullable=True)
+    reason: str = text("Why there is no interval; empty when there is one.")
+
+    @pa.dataframe_check
+    @classmethod
+    def ends_in_order(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """The lower end does not exceed the upper; a reason stands exactly where both are empty."""
+        known = frame["lower"].notna() & frame["upper"].notna()
+        return (known == (frame["reason"] == "")) & (~known | (frame["lower"] <= frame["upper"]))
+
+
 class Scores(EpochTable, key=("hotkey",), invariants=("ranks_follow_scores",)):
     """One row per miner with a portfolio or a commitment: this validator's own score."""
 

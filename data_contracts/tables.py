@@ -6,13 +6,13 @@ from data_contracts.consensus import Consensus, ValidatorWeights
 from data_contracts.contract import EpochTable
 from data_contracts.market_data import RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
-from data_contracts.scoring import HorizonMetrics, PortfolioReturns, Scores
+from data_contracts.scoring import HorizonMetrics, PortfolioReturns, ScoreIntervals, Scores
 from data_contracts.signals import Commitments, Portfolios, Reveals
 
 STAGES: dict[str, tuple[type[EpochTable], ...]] = {
     "market_data": (RawPrices, ValidatedPrices),
     "signals": (Commitments, Reveals, Portfolios),
-    "scoring": (PortfolioReturns, HorizonMetrics, Scores),
+    "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
     "consensus": (ValidatorWeights, Consensus),
     "rewards": (Rewards, LedgerEntries),
 }

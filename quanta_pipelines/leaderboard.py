@@ -11,7 +11,7 @@ from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.resources import Platform
 
 SHOWN = 15
-WIDTH = 110  # columns that the table needs
+WIDTH = 120  # columns that the table needs
 
 
 def print_demo(platform: Platform, outcomes: Sequence[Outcome], epoch_id: str) -> None:
@@ -47,13 +47,25 @@ def leaderboard_table(board: pd.DataFrame, epoch_id: str) -> Table:
     """The best miners of one epoch."""
     title = f"Leaderboard of {epoch_id}: the first {min(SHOWN, len(board))} of {len(board)}"
     table = Table(title=title, title_justify="left")
-    for name in ("rank", "hotkey", "composite", "tier", "7d", "30d", "Sharpe", "drawdown", "ALPHA"):
+    for name in (
+        "rank",
+        "hotkey",
+        "composite",
+        "95 % interval",
+        "tier",
+        "7d",
+        "30d",
+        "Sharpe",
+        "drawdown",
+        "ALPHA",
+    ):
         table.add_column(name, justify="left" if name in ("hotkey", "tier") else "right")
     for row in board.head(SHOWN).to_dict("records"):
         table.add_row(
             str(row["rank"]),
             f"{row['hotkey'][:8]}…",
             f"{row['composite']:.6f}",
+            f"{row['composite_lower']:.3f} to {row['composite_upper']:.3f}",
             row["tier"].replace("_", " ") + ("" if row["eligible"] else ", not eligible"),
             f"{row['return_7d']:+.2%}",
             f"{row['return_30d']:+.2%}",

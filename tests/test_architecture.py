@@ -50,6 +50,10 @@ def test_the_rules_import_where_dagster_is_not_installed() -> None:
     assert run.stdout.strip() == "2025-11-28T18:00:00+00:00", run.stderr
 
 
+def test_the_definitions_load_as_a_repository() -> None:
+    dg.Definitions.validate_loadable(build_defs())
+
+
 def specs() -> dict[str, dg.AssetSpec]:
     assets = build_defs().resolve_all_asset_specs()
     return {spec.key.to_user_string(): spec for spec in assets}

@@ -35,6 +35,10 @@ class QuantaTranslator(DagsterDbtTranslator):
         """The owner of every asset here."""
         return OWNERS
 
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The project's own words, without the SQL under them."""
+        return str(dbt_resource_props["description"])
+
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """Columns as described in the project; a staging model has those of its table."""
         metadata = super().get_metadata(dbt_resource_props)
@@ -50,7 +54,7 @@ TRANSLATOR = QuantaTranslator()
 @dbt_assets(
     manifest=MANIFEST,
     dagster_dbt_translator=TRANSLATOR,
-    name="marts",
+    name="dbt_marts",
     pool="duckdb",
     required_resource_keys={"platform"},
 )

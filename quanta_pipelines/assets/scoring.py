@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from data_contracts.scoring import HorizonMetrics, PortfolioReturns, Scores
+from data_contracts.scoring import HorizonMetrics, PortfolioReturns, ScoreIntervals, Scores
 from data_contracts.signals import Portfolios
 from quanta_pipelines.contract_type import epoch_asset
-from quanta_pipelines.protocol import oracle, returns, scoring
+from quanta_pipelines.protocol import horizons, intervals, oracle, returns, scoring
 from quanta_pipelines.resources import EpochRun
 
 
@@ -27,15 +27,24 @@ def portfolio_returns(
 @epoch_asset(HorizonMetrics)
 def horizon_metrics(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
     """Measures the last 7, 30 and 90 sessions, with the published returns of earlier epochs."""
-    longest = max(run.params.scoring.horizons)
-    earlier = run.history(
-        "portfolio_returns", PortfolioReturns.gates(), longest - len(run.epoch.sessions)
+    return horizons.horizon_table(
+        _history(run, portfolio_returns), epoch_id=run.id, params=run.params
     )
-    return scoring.horizon_table(
-        pd.concat([portfolio_returns, *earlier], ignore_index=True),
-        epoch_id=run.id,
-        params=run.params,
+
+
+@epoch_asset(ScoreIntervals)
+def score_intervals(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
+    """Resamples the same history: every validator draws the same blocks."""
+    return intervals.interval_table(
+        _history(run, portfolio_returns), epoch_id=run.id, params=run.params
     )
+
+
+def _history(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
+    """Returns of this epoch and of the earlier ones that the longest horizon reaches."""
+    longest = max(run.params.scoring.horizons) - len(run.epoch.sessions)
+    earlier = run.history("portfolio_returns", PortfolioReturns.gates(), longest)
+    return pd.concat([portfolio_returns, *earlier], ignore_index=True)
 
 
 @epoch_asset(Scores)

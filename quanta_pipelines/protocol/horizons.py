@@ -23,7 +23,7 @@ from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
+class Panel:
     """Unbroken histories of an epoch's miners over the sessions that a rule may ask for."""
 
     hotkeys: pd.Index
@@ -50,7 +50,7 @@ def horizon_table(
     a miner's unbroken history does not count. ``history_sessions`` is capped at what a rule asks
     for: the longest horizon.
     """
-    panel = _panel(history, epoch_id, params)
+    panel = panel_of(history, epoch_id, params)
     sessions = history_sessions(panel.returns)
     tables = []
     for horizon in params.scoring.horizons:
@@ -72,7 +72,8 @@ def horizon_table(
     return pd.concat(tables).sort_values(["hotkey", "horizon"], ignore_index=True)
 
 
-def _panel(history: pd.DataFrame, epoch_id: str, params: ProtocolParams) -> _Panel:
+def panel_of(history: pd.DataFrame, epoch_id: str, params: ProtocolParams) -> Panel:
+    """Matrix of the unbroken histories of an epoch's miners, in the order of their hotkeys."""
     current = history[history["epoch_id"] == epoch_id].drop_duplicates("hotkey")
     current = current.sort_values("hotkey")
     hotkeys = pd.Index(current["hotkey"], dtype=object)
@@ -86,7 +87,7 @@ def _panel(history: pd.DataFrame, epoch_id: str, params: ProtocolParams) -> _Pan
     returns[hotkeys.get_indexer(pd.Index(rows["hotkey"])), columns] = rows["portfolio_return"]
     benchmark[columns] = rows["benchmark_return"]
     _require_unbroken(returns, hotkeys, sessions)
-    return _Panel(hotkeys, returns, current["turnover"].to_numpy(dtype=np.float64), benchmark)
+    return Panel(hotkeys, returns, current["turnover"].to_numpy(dtype=np.float64), benchmark)
 
 
 def _unbroken(

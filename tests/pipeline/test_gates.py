@@ -11,9 +11,12 @@ import pytest
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.protocol import (
     ballots,
     consensus,
+    horizons,
+    intervals,
     oracle,
     portfolio,
     returns,
@@ -96,6 +99,10 @@ def swapped_ranks(frame: pd.DataFrame) -> pd.DataFrame:
     return spoiled
 
 
+def swapped_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename(columns={"lower": "upper", "upper": "lower"})[list(frame.columns)]
+
+
 def unknown_tier(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(tier="platinum")
 
@@ -141,9 +148,9 @@ POISONS = (
     Poison(
         "portfolio_returns", returns, "epoch_returns", missing_session, "returns_cover_the_epoch"
     ),
-    Poison("horizon_metrics", scoring, "horizon_table", infinite_ratio, "contract"),
+    Poison("horizon_metrics", horizons, "horizon_table", infinite_ratio, "contract"),
     Poison(
-        "horizon_metrics", scoring, "horizon_table", better_horizon, "metrics_agree_with_returns"
+        "horizon_metrics", horizons, "horizon_table", better_horizon, "metrics_agree_with_returns"
     ),
     Poison("scores", scoring, "score_table", unknown_tier, "contract"),
     Poison("scores", scoring, "score_table", swapped_ranks, "ranks_follow_scores"),
@@ -227,6 +234,25 @@ def underpay(tables: Any) -> Any:
     return tables.__class__(rewards=paid, ledger_entries=tables.ledger_entries)
 
 
+def test_a_bad_interval_is_invisible_and_leaves_the_epoch_open(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        poison(
+            patch, Poison("score_intervals", intervals, "interval_table", swapped_ends, "contract")
+        )
+        assert not run_epoch(EPOCH).success
+    assert offending_rows(failed_check(instance, "score_intervals", "contract"))
+    assert not platform.lake.exists("score_intervals", EPOCH.id)
+    # money does not depend on intervals, but the marts wait for them
+    state = epoch_states(platform)[-1]
+    assert (state.epoch_id, state.settled) == (EPOCH.id, False)
+    assert "score_intervals" in state.waiting_for
+
+
 def test_a_lost_rao_is_seen_on_both_tables(
     platform: Platform,
     instance: dg.DagsterInstance,
@@ -278,6 +304,7 @@ def test_every_gate_is_poisoned_here() -> None:
     declared = {(table, gate) for table, contract in CONTRACTS.items() for gate in contract.gates()}
     poisoned = {(case.table, case.gate) for case in POISONS}
     elsewhere = {
+        ("score_intervals", "contract"),
         ("rewards", "contract"),
         ("rewards", "payouts_match_the_ledger"),
         ("ledger_entries", "ledger_closes"),

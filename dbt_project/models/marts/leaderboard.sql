@@ -4,6 +4,8 @@ consensus as (select * from {{ ref('stg_consensus') }}),
 
 scores as (select * from {{ ref('stg_scores') }}),
 
+intervals as (select * from {{ ref('stg_score_intervals') }}),
+
 rewards as (select * from {{ ref('stg_rewards') }}),
 
 horizons as (
@@ -38,6 +40,8 @@ ranked as (
         consensus.rank,
         consensus.hotkey,
         scores.composite,
+        intervals.lower as composite_lower,
+        intervals.upper as composite_upper,
         consensus.tier,
         consensus.eligible,
         rewards.final_tier,
@@ -57,6 +61,7 @@ ranked as (
         rewards.payout_rao,
     from consensus
     inner join scores using (epoch_id, hotkey)
+    inner join intervals using (epoch_id, hotkey)
     inner join rewards using (epoch_id, hotkey)
     inner join horizons using (epoch_id, hotkey)
     inner join track_record using (epoch_id, hotkey)
