@@ -63,7 +63,7 @@ screenshot: setup  ## Take the README's picture of the graph from the running UI
 	$(BIN)/python docs/screenshots/take.py
 
 lock: setup  ## Resolve the lock again (needs uv)
-	uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --output-file requirements.lock
 
 clean:  ## Remove everything that was built, the demo's data included
 	rm -rf $(VENV) var build dbt_project/target dbt_project/logs *.egg-info .mypy_cache .ruff_cache .pytest_cache
