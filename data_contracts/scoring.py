@@ -58,7 +58,9 @@ class HorizonMetrics(
     drawdown_score: float = fraction("Score of the drawdown")
     turnover_score: float = fraction("Score of the turnover")
     horizon_score: float = fraction("Weighted score of the horizon")
-    benchmark_volatility: float = number("Benchmark's volatility, same sessions.", nullable=True)
+    benchmark_volatility: float = number(
+        "Benchmark's volatility, same sessions.", nullable=True, low=0
+    )
     benchmark_max_drawdown: float = fraction("Benchmark's drawdown, same sessions", nullable=True)
     history_sessions: int = count("Sessions of unbroken history.", low=1)
 

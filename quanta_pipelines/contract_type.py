@@ -8,11 +8,13 @@ verdict also stops a later run of the downstream assets alone.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 import pandas as pd
 import pandera.errors
+from pandera.pandas import Check
 
 from data_contracts.contract import EpochTable
 from data_contracts.tables import CONTRACTS, STAGE_OF, table_name
@@ -26,21 +28,45 @@ OWNERS = ["team:quanta"]
 SHOWN_ROWS = 20
 
 Frames = Mapping[str, pd.DataFrame]
+Function = Callable[..., pd.DataFrame | Frames]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one asset computes, without its orchestrator: tables by name in, tables by name out."""
+
+    name: str
+    tables: tuple[str, ...]
+    inputs: tuple[str, ...]
+    function: Function
+
+    def __call__(self, run: EpochRun, tables: Frames) -> dict[str, pd.DataFrame]:
+        """The step's tables, computed from ``tables`` and nothing of the lake's current epoch."""
+        arguments: dict[str, object] = {name: tables[name] for name in self.inputs}
+        if "run" in inspect.signature(self.function).parameters:
+            arguments["run"] = run
+        result = self.function(**arguments)
+        frames = result if isinstance(result, Mapping) else {self.tables[0]: result}
+        return {name: frames[name] for name in self.tables}
+
+
+STEPS: dict[str, Step] = {}  # of every asset that was imported, by name
 
 
 def epoch_asset(
     *contracts: type[EpochTable], pool: str | None = None
-) -> Callable[[Callable[..., pd.DataFrame | Frames]], dg.AssetsDefinition]:
+) -> Callable[[Function], dg.AssetsDefinition]:
     """Turn a function into the asset or assets that ``contracts`` describe.
 
     The function's parameters are the names of upstream tables, and ``run`` for the epoch. It
     returns the table, or one table per contract by name.
     """
 
-    def decorate(function: Callable[..., pd.DataFrame | Frames]) -> dg.AssetsDefinition:
-        parameters = list(inspect.signature(function).parameters)
-        inputs = [name for name in parameters if name != "run"]
+    def decorate(function: Function) -> dg.AssetsDefinition:
+        inputs = [name for name in inspect.signature(function).parameters if name != "run"]
         names = [table_name(contract) for contract in contracts]
+        work = Step(function.__name__, tuple(names), tuple(inputs), function)
+        STEPS[work.name] = work
 
         @dg.multi_asset(
             name=function.__name__,
@@ -55,13 +81,10 @@ def epoch_asset(
         ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
             run = start_run(context.resources.platform, context.partition_key)
             with explained():
-                arguments = {name: run.read(name, CONTRACTS[name].gates()) for name in inputs}
-                if "run" in parameters:
-                    result = function(run=run, **arguments)
-                else:
-                    result = function(**arguments)
-            frames = result if isinstance(result, Mapping) else {names[0]: result}
-            yield from write_audit_publish(run, {name: frames[name] for name in names})
+                frames = work(
+                    run, {name: run.read(name, CONTRACTS[name].gates()) for name in inputs}
+                )
+            yield from write_audit_publish(run, frames)
 
         return step
 
@@ -233,9 +256,21 @@ def column_schema(contract: type[EpochTable]) -> dg.TableSchema:
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable,
                     unique=contract.key() == (name,),
-                    other=[str(check) for check in column.checks],
+                    other=[limit_in_words(check) for check in column.checks],
                 ),
             )
             for name, column in contract.to_schema().columns.items()
         ]
     )
+
+
+def limit_in_words(check: Check) -> str:
+    """One limit of a column, as a reader would say it."""
+    words = {
+        "greater_than": "above {min_value:g}",
+        "greater_than_or_equal_to": "at least {min_value:g}",
+        "less_than_or_equal_to": "at most {max_value:g}",
+        "isin": "one of {allowed_values}",
+        "str_matches": "matches {pattern}",
+    }
+    return words[str(check.name)].format(**(check.statistics or {}))

@@ -41,11 +41,16 @@ class QuantaTranslator(DagsterDbtTranslator):
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """Columns as described in the project; a staging model has those of its table."""
-        metadata = super().get_metadata(dbt_resource_props)
-        table = dbt_resource_props["name"].removeprefix("stg_")
-        if dbt_resource_props["resource_type"] != "model" or table not in CONTRACTS:
+        metadata = dict(super().get_metadata(dbt_resource_props))
+        if dbt_resource_props["resource_type"] != "model":
             return metadata
-        return {**metadata, "dagster/column_schema": column_schema(CONTRACTS[table])}
+        # dbt parses without a database, so the place it would name is not the published one
+        name = dbt_resource_props["name"]
+        metadata["dagster/table_name"] = f"quanta.main.{name}"
+        contract = CONTRACTS.get(name.removeprefix("stg_"))
+        if contract is not None:
+            metadata["dagster/column_schema"] = column_schema(contract)
+        return metadata
 
 
 TRANSLATOR = QuantaTranslator()
