@@ -46,7 +46,11 @@ def benchmark_is_settled(look: Look) -> pd.DataFrame:
 def every_portfolio_was_committed(look: Look) -> pd.DataFrame:
     """Each portfolio of this epoch opens the commitment that stood, hash by hash."""
     return invariants.uncommitted_portfolios(
-        look("portfolios"), look("reveals"), look("commitments"), epoch_id=look.epoch.id
+        look("portfolios"),
+        look("reveals"),
+        look("commitments"),
+        epoch_id=look.epoch.id,
+        params=look.platform.params,
     )
 
 

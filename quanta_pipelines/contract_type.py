@@ -21,7 +21,7 @@ from data_contracts.tables import CONTRACTS, STAGE_OF, table_name
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
 from quanta_pipelines.partitions import EPOCHS
-from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.epoch import Epoch, settles_at
 from quanta_pipelines.resources import EpochRun, Platform
 
 OWNERS = ["team:quanta"]
@@ -94,8 +94,9 @@ def epoch_asset(
 def start_run(platform: Platform, epoch_id: str) -> EpochRun:
     """The run of one epoch; refuses an epoch whose prices are not final yet."""
     epoch = Epoch.parse(epoch_id)
-    if datetime.now(UTC) < epoch.settles_at:
-        moment = f"{epoch.settles_at:%Y-%m-%d %H:%M} UTC"
+    final = settles_at(epoch, platform.params)
+    if datetime.now(UTC) < final:
+        moment = f"{final:%Y-%m-%d %H:%M} UTC"
         raise dg.Failure(
             f"{epoch_id} settles at {moment}: its prices are not final yet", allow_retries=False
         )

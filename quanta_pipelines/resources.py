@@ -15,6 +15,7 @@ from quanta_pipelines.adapters.price_vendors import PriceVendor, RecordedVendor,
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.errors import ParameterOutOfRange
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_version
 from quanta_pipelines.settings import Settings, current_settings
 
@@ -30,6 +31,13 @@ class Platform:
     own_validator: str
     warehouse: Warehouse
     params: ProtocolParams = QUANTA
+
+    def __post_init__(self) -> None:
+        if self.params.scoring.return_basis != "held":
+            raise ParameterOutOfRange(
+                f"an epoch scores held portfolios; {self.params.scoring.return_basis} weights are "
+                "an analysis of one portfolio"
+            )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Platform":

@@ -1,9 +1,64 @@
-"""Options and hooks of the whole suite."""
+"""Options and fixtures of the whole suite: eight settled epochs, run once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from quanta_pipelines.protocol.epoch import Epoch
+
+if TYPE_CHECKING:
+    from quanta_pipelines.resources import Platform
+
+GENESIS = Epoch.parse("2019-Q2-W23")
+PLAYED = Epoch.range(GENESIS, "2019-Q3-W31")
+SETTLED = PLAYED[:-1]
+
+# Dagster takes seconds to import, so it is imported where a platform is needed: tests of the rules
+# alone do without.
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--golden-update", action="store_true", help="write golden files instead of comparing"
     )
+
+
+def platform_at(home: Path) -> "Platform":
+    """The platform whose files lie under ``home``."""
+    from quanta_pipelines.adapters.lake import Lake
+    from quanta_pipelines.adapters.price_vendors import RecordedVendor
+    from quanta_pipelines.adapters.signal_store import SignalStore
+    from quanta_pipelines.adapters.warehouse import Warehouse
+    from quanta_pipelines.resources import Platform
+    from quanta_pipelines.settings import DEVELOPMENT_HOTKEY
+
+    return Platform(
+        lake=Lake(str(home / "lake")),
+        store=SignalStore.open(f"sqlite:///{home / 'signals.db'}"),
+        vendors=(RecordedVendor(),),
+        genesis=GENESIS,
+        own_validator=DEVELOPMENT_HOTKEY,
+        warehouse=Warehouse(home / "warehouse"),
+    )
+
+
+@pytest.fixture(scope="session")
+def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight settled epochs and the signals of one more; never written to by a test."""
+    import dagster as dg
+
+    from quanta_pipelines.backfill import Backfill
+    from quanta_pipelines.definitions import build_defs
+    from quanta_pipelines.simulation.season import Season
+
+    home = tmp_path_factory.mktemp("settled")
+    platform = platform_at(home)
+    season = Season(platform.store, platform.vendors[0], GENESIS, platform.params)
+    for epoch in PLAYED:
+        season.play(epoch)
+    with dg.DagsterInstance.ephemeral() as instance:
+        outcomes = Backfill(build_defs(platform=platform), instance).epochs(SETTLED)
+    assert all(outcome.succeeded for outcome in outcomes), outcomes[-1].problems
+    platform.store.close()
+    return home

@@ -17,14 +17,15 @@ def validator_weights(
     validated_prices: pd.DataFrame,
 ) -> pd.DataFrame:
     """Adds this validator's own vote to those the others submitted in their window."""
-    own = ballots.own_vote(
-        voting.validator_row(scores, horizon_metrics),
+    return ballots.ballots(
+        voting.validator_row(scores, horizon_metrics, run.params),
+        run.platform.store.validator_weights(run.id),
         validator=run.platform.own_validator,
         stakes=run.platform.store.snapshot(run.id).stakes,
         data_hash=oracle.data_hash(validated_prices),
         epoch=run.epoch,
+        params=run.params,
     )
-    return ballots.votes(own, run.platform.store.validator_weights(run.id))
 
 
 @epoch_asset(Consensus)

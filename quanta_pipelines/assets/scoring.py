@@ -41,8 +41,9 @@ def score_intervals(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFr
 
 
 def _history(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
-    """Returns of this epoch and of the earlier ones that the longest horizon reaches."""
-    longest = max(run.params.scoring.horizons) - len(run.epoch.sessions)
+    """Returns of this epoch and of the earlier ones that a rule asks for."""
+    rules = run.params.scoring
+    longest = max(*rules.horizons, rules.provisional_sessions) - len(run.epoch.sessions)
     earlier = run.history("portfolio_returns", PortfolioReturns.gates(), longest)
     return pd.concat([portfolio_returns, *earlier], ignore_index=True)
 

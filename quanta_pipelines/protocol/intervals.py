@@ -21,7 +21,7 @@ def interval_table(
     panel = panel_of(history, epoch_id, params)
     lower, upper = intervals(panel.returns, panel.turnover, epoch_id=epoch_id, params=params)
     sessions = history_sessions(panel.returns)
-    least = params.scoring.min_interval_sessions
+    least = max(params.scoring.min_interval_sessions, min(params.scoring.horizons))
     short = [f"{n} sessions, an interval needs {least}" for n in sessions]
     return pd.DataFrame(
         {

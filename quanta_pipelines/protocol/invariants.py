@@ -55,7 +55,12 @@ def disputed_holdings(
 
 
 def uncommitted_portfolios(
-    portfolios: pd.DataFrame, reveals: pd.DataFrame, commitments: pd.DataFrame, *, epoch_id: str
+    portfolios: pd.DataFrame,
+    reveals: pd.DataFrame,
+    commitments: pd.DataFrame,
+    *,
+    epoch_id: str,
+    params: ProtocolParams,
 ) -> pd.DataFrame:
     """Portfolios of this epoch whose hash and secret do not open the commitment that stood."""
     new = portfolios.loc[portfolios["source_epoch"] == epoch_id]
@@ -68,7 +73,7 @@ def uncommitted_portfolios(
     columns = (accepted[name] for name in ("hotkey", "positions", "secret"))
     opened = {
         hotkey: held.get(hotkey) == _weights(positions)
-        and _opens(positions, secret, hotkey, epoch_id) == standing.get(hotkey)
+        and _opens(positions, secret, hotkey, epoch_id, params) == standing.get(hotkey)
         for hotkey, positions, secret in zip(*columns, strict=True)
     }
     bad = {hotkey for hotkey in held if not opened.get(hotkey, False)}
@@ -185,8 +190,8 @@ def _weights(positions: str) -> dict[str, float]:
     return {ticker: round(float(weight), 6) for ticker, weight in pairs}
 
 
-def _opens(positions: str, secret: str, hotkey: str, epoch_id: str) -> str:
+def _opens(positions: str, secret: str, hotkey: str, epoch_id: str, params: ProtocolParams) -> str:
     """The commitment that a reveal's own parts hash to."""
     pairs = (part.partition(":") for part in positions.split("|"))
-    digest = portfolio_hash((ticker, weight) for ticker, _, weight in pairs)
-    return commitment_of(digest, secret, hotkey, epoch_id)
+    digest = portfolio_hash(((ticker, weight) for ticker, _, weight in pairs), params)
+    return commitment_of(digest, secret, hotkey, epoch_id, params=params)

@@ -7,46 +7,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quanta_pipelines.adapters.lake import Lake
-from quanta_pipelines.adapters.price_vendors import RecordedVendor
-from quanta_pipelines.adapters.signal_store import SignalStore
-from quanta_pipelines.adapters.warehouse import Warehouse
-from quanta_pipelines.backfill import Backfill
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
-from quanta_pipelines.settings import DEVELOPMENT_HOTKEY
-from quanta_pipelines.simulation.season import Season
+from tests.conftest import GENESIS, PLAYED, platform_at
 
-GENESIS = Epoch.parse("2019-Q2-W23")
-PLAYED = Epoch.range(GENESIS, "2019-Q3-W31")
-
-
-def platform_at(home: Path) -> Platform:
-    """The platform whose files lie under ``home``."""
-    return Platform(
-        lake=Lake(str(home / "lake")),
-        store=SignalStore.open(f"sqlite:///{home / 'signals.db'}"),
-        vendors=(RecordedVendor(),),
-        genesis=GENESIS,
-        own_validator=DEVELOPMENT_HOTKEY,
-        warehouse=Warehouse(home / "warehouse"),
-    )
-
-
-@pytest.fixture(scope="session")
-def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight settled epochs and the signals of one more; never written to by a test."""
-    home = tmp_path_factory.mktemp("settled")
-    platform = platform_at(home)
-    season = Season(platform.store, platform.vendors[0], GENESIS, platform.params)
-    for epoch in PLAYED:
-        season.play(epoch)
-    with dg.DagsterInstance.ephemeral() as instance:
-        outcomes = Backfill(build_defs(platform=platform), instance).epochs(PLAYED[:-1])
-    assert all(outcome.succeeded for outcome in outcomes), outcomes[-1].problems
-    platform.store.close()
-    return home
+__all__ = ["GENESIS", "PLAYED", "platform_at"]
 
 
 @pytest.fixture

@@ -154,8 +154,8 @@ POISONS = (
     ),
     Poison("scores", scoring, "score_table", unknown_tier, "contract"),
     Poison("scores", scoring, "score_table", swapped_ranks, "ranks_follow_scores"),
-    Poison("validator_weights", ballots, "votes", negative_weight, "contract"),
-    Poison("validator_weights", ballots, "votes", lost_weight, "validators_rows_sum_to_one"),
+    Poison("validator_weights", ballots, "ballots", negative_weight, "contract"),
+    Poison("validator_weights", ballots, "ballots", lost_weight, "validators_rows_sum_to_one"),
     Poison("consensus", consensus, "consensus_table", unknown_tier, "contract"),
     Poison("consensus", consensus, "consensus_table", invented_weight, "consensus_within_votes"),
 )
