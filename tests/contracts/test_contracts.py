@@ -1,0 +1,232 @@
+"""Every contract accepts a small table made by hand, and refuses each way to spoil it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.errors
+import pytest
+
+from data_contracts.contract import EpochTable
+from data_contracts.tables import CONTRACTS
+
+EPOCH, OTHER_EPOCH = "2025-Q4-W48", "2025-Q4-W47"
+MINERS = ["5" + letter * 47 for letter in "ABCDE"]
+TICKERS = ["AAPL", "AMZN", "BRK.B", "MSFT", "NVDA"]
+SESSIONS = list(pd.date_range("2025-11-24", periods=5).as_unit("ns"))
+MOMENT = pd.Timestamp("2025-11-21 12:00", tz="UTC").as_unit("ns")
+HEX64 = "0123456789abcdef" * 4
+
+# What the last column of a key runs through; the other columns of a key stay the same.
+SERIES: dict[str, list[Any]] = {
+    "hotkey": MINERS,
+    "ticker": TICKERS,
+    "session": SESSIONS,
+    "horizon": [7, 30, 90],
+    "reveal_id": [1, 2, 3],
+    "entry": [1, 2, 3],
+}
+
+# One value per column name that every table may hold, where nothing below says otherwise.
+VALUES: dict[str, Any] = {
+    "epoch_id": EPOCH,
+    "hotkey": MINERS[0],
+    "validator": MINERS[1],
+    "vendor": "tiingo",
+    "ticker": "AAPL",
+    "session": SESSIONS[0],
+    "basis": "as_traded",
+    "status": "settled",
+    "sources": "tiingo",
+    "split": 1.0,
+    "standing": "ranked",
+    "reason": "",
+    "tier": "profitable",
+    "final_tier": "profitable",
+    "portfolio_tier": "low",
+    "eligible": True,
+    "verdict": "expired",
+    "positions": "AAPL:0.200000",
+    "secret": "a secret",
+    "source_epoch": EPOCH,
+    "history_epoch": OTHER_EPOCH,
+    "weight": 0.2,
+    "submitted_weight": 0.2,
+    "from_account": "pool",
+    "to_account": "miner:" + MINERS[0],
+    "carried_sessions": 0,
+    "gross_rao": 100,
+    "fee_rao": 2,
+    "ante_returned_rao": 50,
+    "payout_rao": 148,  # 100 - 2 + 50
+}
+BY_TYPE: dict[str, Any] = {
+    "str": HEX64,
+    "float64": 0.5,
+    "int64": 1,
+    "Int64": 1,
+    "bool": False,
+    "datetime64[ns, UTC]": MOMENT,
+}
+
+# A type that looks like the right one and is not; text is replaced by numbers.
+WRONG: dict[str, Any] = {
+    "float64": "float32",
+    "int64": "float64",
+    "Int64": "float64",
+    "bool": "int64",
+    "datetime64[ns]": "int64",
+    "datetime64[ns, UTC]": "datetime64[s, UTC]",
+}
+
+# The rules refuse infinity there, when they read the table: ``protocol.observations``.
+WITHOUT_AN_UPPER_LIMIT = {"volume", "dividend", "split"}
+
+# One row that is wrong in itself, for each promise that a contract makes about a row or a group.
+BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
+    ("validated_prices", "settled_has_a_close", {"carried_sessions": 1}),
+    ("reveals", "at_most_one_is_accepted", {"verdict": "accepted"}),
+    ("portfolios", "weights_sum_to_one", {"weight": 0.3}),
+    ("portfolios", "number_of_positions", {}),  # four of the five tickers
+    ("score_intervals", "ends_in_order", {"lower": 0.6}),
+    ("scores", "ranked_have_a_score", {"standing": "provisional"}),
+    ("consensus", "eligibility_has_a_reason", {"eligible": False}),
+    ("rewards", "payout_adds_up", {"payout_rao": 149}),
+    ("ledger_entries", "accounts_differ", {"to_account": "pool"}),
+]
+
+every_table = pytest.mark.parametrize("table", CONTRACTS)
+
+
+def valid(table: str) -> pd.DataFrame:
+    """The table by hand: one row per value of the key's last column, equal in all other columns."""
+    contract = CONTRACTS[table]
+    varying = contract.key()[-1]
+    kinds = {name: str(column.dtype) for name, column in contract.to_schema().columns.items()}
+    rows = {
+        name: VALUES.get(name, BY_TYPE.get(kind)) for name, kind in kinds.items() if name != varying
+    }
+    frame = pd.DataFrame(rows | {varying: SERIES[varying]})[list(kinds)]
+    return frame.astype({name: kind for name, kind in kinds.items() if kind != "str"})
+
+
+def broken(contract: type[EpochTable], frame: pd.DataFrame) -> set[str]:
+    """What a table breaks, in the contract's words; nothing where it keeps it."""
+    try:
+        contract.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        return {str(check) for check in errors.failure_cases["check"]}
+    return set()
+
+
+def columns(*kinds: str) -> list[tuple[str, str]]:
+    """Every table's columns of some types that may not be empty."""
+    return [
+        (table, name)
+        for table, contract in CONTRACTS.items()
+        for name, column in contract.to_schema().columns.items()
+        if str(column.dtype) in kinds and not column.nullable
+    ]
+
+
+@every_table
+def test_a_good_table_is_accepted(table: str) -> None:
+    assert broken(CONTRACTS[table], valid(table)) == set()
+
+
+@every_table
+def test_an_empty_table_with_the_right_types_is_accepted(table: str) -> None:
+    assert broken(CONTRACTS[table], valid(table).head(0)) == set()
+
+
+@every_table
+def test_a_duplicate_key_is_refused(table: str) -> None:
+    frame = valid(table)
+    twice = pd.concat([frame.head(1), frame], ignore_index=True)
+    assert "one_row_per_key" in broken(CONTRACTS[table], twice)
+
+
+@every_table
+def test_rows_in_another_order_are_refused(table: str) -> None:
+    backwards = valid(table).iloc[::-1].reset_index(drop=True)
+    assert broken(CONTRACTS[table], backwards) == {"in_key_order"}
+
+
+@every_table
+def test_a_row_of_another_epoch_is_refused(table: str) -> None:
+    frame = valid(table)
+    foreign = frame.assign(epoch_id=frame["epoch_id"].mask(frame.index == 1, OTHER_EPOCH))
+    assert broken(CONTRACTS[table], foreign) == {"one_epoch"}
+
+
+@every_table
+@pytest.mark.parametrize("epoch_id", ["2025-Q4-W54", "2025-Q4-W8", "2025-Q4-W48\n", "2025-W48"])
+def test_an_epoch_that_is_no_epoch_is_refused(table: str, epoch_id: str) -> None:
+    found = broken(CONTRACTS[table], valid(table).assign(epoch_id=epoch_id))
+    assert any(check.startswith("str_matches") for check in found)
+
+
+@every_table
+def test_each_missing_column_is_refused(table: str) -> None:
+    frame = valid(table)
+    for name in frame.columns:
+        assert "column_in_dataframe" in broken(CONTRACTS[table], frame.drop(columns=name)), name
+
+
+@every_table
+def test_an_extra_column_is_refused(table: str) -> None:
+    found = broken(CONTRACTS[table], valid(table).assign(comment="no one asked"))
+    assert found == {"column_in_schema"}
+
+
+@every_table
+def test_columns_in_another_order_are_refused(table: str) -> None:
+    frame = valid(table)
+    assert "column_ordered" in broken(CONTRACTS[table], frame[frame.columns[::-1]])
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), columns("str", "float64", "datetime64[ns]", "datetime64[ns, UTC]")
+)
+def test_an_empty_cell_is_refused_where_none_may_be(table: str, name: str) -> None:
+    frame = valid(table)
+    with_hole = frame.assign(**{name: frame[name].mask(frame.index == 0)})
+    assert "not_nullable" in broken(CONTRACTS[table], with_hole)
+
+
+@every_table
+def test_each_wrong_type_is_refused(table: str) -> None:
+    frame = valid(table)
+    for name, column in CONTRACTS[table].to_schema().columns.items():
+        kind = str(column.dtype)
+        wrong = frame.assign(**{name: 7}) if kind == "str" else frame.astype({name: WRONG[kind]})
+        found = broken(CONTRACTS[table], wrong)
+        assert any(check.startswith("dtype") for check in found), name
+
+
+@every_table
+def test_infinity_is_no_number(table: str) -> None:
+    frame = valid(table)
+    for name in frame.columns[frame.dtypes == "float64"]:
+        assert broken(CONTRACTS[table], frame.assign(**{name: -np.inf})), name
+        if name not in WITHOUT_AN_UPPER_LIMIT:
+            assert broken(CONTRACTS[table], frame.assign(**{name: np.inf})), name
+
+
+@pytest.mark.parametrize(("table", "promise", "changes"), BROKEN_PROMISES)
+def test_a_broken_promise_is_refused(table: str, promise: str, changes: dict[str, Any]) -> None:
+    frame = valid(table).assign(**changes)
+    if promise == "number_of_positions":
+        frame = frame.head(4)
+    assert promise in broken(CONTRACTS[table], frame)
+
+
+def test_every_promise_is_broken_here() -> None:
+    shared = {check.name for check in EpochTable.to_schema().checks}
+    declared = {
+        (table, check.name)
+        for table, contract in CONTRACTS.items()
+        for check in contract.to_schema().checks
+        if check.name not in shared
+    }
+    assert declared == {(table, promise) for table, promise, _ in BROKEN_PROMISES}
