@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DATA := $(abspath $(or $(QUANTA_HOME),var))
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -25,8 +26,8 @@ demo: setup  ## Settle thirty real weeks of 2019 with a simulated population
 	$(BIN)/quanta demo
 
 ui: setup  ## Open the Dagster UI on http://127.0.0.1:3000
-	mkdir -p var/dagster && cp dagster.yaml var/dagster/
-	DAGSTER_HOME=$(CURDIR)/var/dagster $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+	mkdir -p $(DATA)/dagster && cp dagster.yaml $(DATA)/dagster/
+	DAGSTER_HOME=$(DATA)/dagster $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
 
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)

@@ -38,12 +38,14 @@ class RawPrices(EpochTable, key=("vendor", "ticker", "session")):
     high: float = _price("Highest price")
     low: float = _price("Lowest price")
     close: float = _price("Closing price on the row's basis", nullable=False)
-    volume: float = pa.Field(ge=0, nullable=True, description="Shares traded.")
+    volume: float = pa.Field(ge=0, le=1e15, nullable=True, description="Shares traded.")
     vwap: float = _price("Volume-weighted average price")
     dividend: float = pa.Field(
-        ge=0, nullable=True, description="Cash dividend of the day, dollars."
+        ge=0, le=1e9, nullable=True, description="Cash dividend of the day, dollars."
     )
-    split: float = pa.Field(gt=0, nullable=True, description="Split factor of the day, 1 for none.")
+    split: float = pa.Field(
+        gt=0, le=1e6, nullable=True, description="Split factor of the day, 1 for none."
+    )
     basis: str = member(BASES, "What the close is adjusted for.")
     fetched_at: Instant = instant("When the vendor answered")
 
@@ -70,6 +72,6 @@ class ValidatedPrices(
     @pa.dataframe_check
     @classmethod
     def settled_has_a_close(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
-        """A close and a return stand exactly where the status says settled."""
+        """A close stands exactly where the status says settled, and is then no carried one."""
         settled = frame["status"] == "settled"
         return (settled == frame["close"].notna()) & (settled == (frame["carried_sessions"] == 0))

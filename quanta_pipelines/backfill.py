@@ -1,14 +1,18 @@
 """Runs epochs in order, in this process, and records them where the Dagster UI looks.
 
 One epoch is one run of the epoch job. Epochs run oldest first, since each reads the state of the
-one before; the first failed gate stops the rest. The marts are built once, at the end.
+one before; the first failed gate stops the rest. The marts are built once, at the end. One process
+at a time runs epochs under a home; what a killed one left behind is ended by the next.
 """
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -17,6 +21,13 @@ from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.settings import PROJECT, Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+IN_THIS_PROCESS = {"quanta/executed_by": "command"}  # runs that end when their process does
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 @dataclass(frozen=True)
@@ -31,13 +42,43 @@ class Outcome:
     problems: tuple[str, ...]
 
 
-def recorded_instance(settings: Settings) -> dg.DagsterInstance:
-    """Dagster's instance under the settings' home, with the project's ``dagster.yaml``."""
+@contextmanager
+def recorded_instance(
+    settings: Settings, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance under the settings' home, with the project's ``dagster.yaml``.
+
+    While another process has it, ``on_wait`` is called once and this one waits.
+    """
     home = settings.dagster_home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(home)
-    return dg.DagsterInstance.get()
+    with _alone(home / "command.lock", on_wait):
+        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
+        os.environ["DAGSTER_HOME"] = str(home)
+        with dg.DagsterInstance.get() as instance:
+            _end_killed_runs(instance)
+            yield instance
+
+
+@contextmanager
+def _alone(lock: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock that the kernel takes back from a process that was killed."""
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """End runs whose process was killed: a slot of a pool that they hold would block all others."""
+    killed = dg.RunsFilter(statuses=UNFINISHED, tags=IN_THIS_PROCESS)
+    for run in instance.get_runs(killed):
+        # in this order: the next attempt finds the run again until all of it is done
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        instance.report_run_failed(run, "the process that executed this run was killed")
 
 
 @dataclass(frozen=True)
@@ -74,7 +115,7 @@ class Backfill:
             partition_key=epoch_id,
             run_config=QUIET,
             raise_on_error=False,
-            tags={"quanta/epoch": epoch_id} if epoch_id else {},
+            tags=IN_THIS_PROCESS | ({"quanta/epoch": epoch_id} if epoch_id else {}),
         )
         return Outcome(
             job=job,

@@ -5,7 +5,7 @@ table's content hash: a later run of the downstream assets alone meets the same 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 import pandas as pd
@@ -24,10 +24,13 @@ class Look:
 
     platform: Platform
     epoch: Epoch
+    seen: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, table: str) -> pd.DataFrame:
         """A published table of this epoch; its own gates are judged elsewhere."""
-        return self.platform.lake.read(table, self.epoch.id)
+        lake = self.platform.lake
+        self.seen[table] = lake.version(table, self.epoch.id).content_hash
+        return lake.read(table, self.epoch.id)
 
 
 Invariant = Callable[[Look], pd.DataFrame]
@@ -140,7 +143,8 @@ def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         platform: Platform = context.resources.platform
         epoch = Epoch.parse(context.partition_key)
-        offending = invariant(Look(platform, epoch))
+        look = Look(platform, epoch)
+        offending = invariant(look)
         passed = offending.empty
         detail = "" if passed else f"{len(offending)} rows of {table} {epoch.id} break {name}"
         platform.lake.record_verdict(
@@ -148,8 +152,9 @@ def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
             epoch.id,
             name,
             passed=passed,
-            content_hash=platform.lake.version(table, epoch.id).content_hash,
+            content_hash=look.seen.pop(table),
             detail=detail,
+            inputs=look.seen,
         )
         return dg.AssetCheckResult(
             passed=passed,

@@ -142,7 +142,8 @@ def _backfill(
 
     console = Console(stderr=True, quiet=as_json)
     outcomes = []
-    with recorded_instance(current_settings()) as instance, _progress(console) as progress:
+    alone = recorded_instance(current_settings(), on_wait=_say_that_it_waits)
+    with alone as instance, _progress(console) as progress:
         work = Backfill(defs, instance)
         task = progress.add_task("epochs", total=len(epochs) + 1)
         for epoch in sorted(epochs):
@@ -168,6 +169,11 @@ def _backfill(
         seconds = sum(outcome.seconds for outcome in outcomes)
         click.echo(f"{len(epochs)} epochs settled and the marts published in {seconds:.1f} s")
     return outcomes
+
+
+def _say_that_it_waits() -> None:
+    home = current_settings().home
+    click.echo(f"another quanta command is running epochs in {home}: waiting for it", err=True)
 
 
 def _progress(console: Console) -> Progress:

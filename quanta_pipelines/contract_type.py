@@ -8,6 +8,7 @@ verdict also stops a later run of the downstream assets alone.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from data_contracts.contract import EpochTable
 from data_contracts.tables import CONTRACTS, STAGE_OF, table_name
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
+from quanta_pipelines.adapters.table_format import UnsupportedColumn
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.protocol.epoch import Epoch, settles_at
 from quanta_pipelines.resources import EpochRun, Platform
@@ -100,26 +102,23 @@ def start_run(platform: Platform, epoch_id: str) -> EpochRun:
         raise dg.Failure(
             f"{epoch_id} settles at {moment}: its prices are not final yet", allow_retries=False
         )
-    return EpochRun(platform=platform, epoch=epoch, earlier_versions={})
+    return EpochRun(platform, epoch)
 
 
-class explained:  # noqa: N801  # reads as a word in a with statement
-    """Turns an absent or refused input into a failure that is not retried."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Explain what the operator has to do first."""
-        if isinstance(error, MissingTable | GateNotPassed):
-            raise dg.Failure(str(error), allow_retries=False) from error
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an absent or refused input into a failure that says what to do and is not retried."""
+    try:
+        yield
+    except (MissingTable, GateNotPassed) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def write_audit_publish(
     run: EpochRun, frames: Frames
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Publish the tables of one step, all or none of them, and report each contract's verdict."""
-    failures = {name: audit(CONTRACTS[name], frame) for name, frame in frames.items()}
+    failures = {name: audit(CONTRACTS[name], frame, run.id) for name, frame in frames.items()}
     if any(failure is not None for failure in failures.values()):
         for name, failure in failures.items():
             yield _refused(run, name, frames[name], failure)
@@ -128,13 +127,20 @@ def write_audit_publish(
         yield _published(run, name, frame)
 
 
-def audit(contract: type[EpochTable], frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Failure cases of a table against its contract, nothing when it keeps it."""
+def audit(contract: type[EpochTable], frame: pd.DataFrame, epoch_id: str) -> pd.DataFrame | None:
+    """Failure cases of a table against its contract, nothing when it keeps it.
+
+    Beyond its contract a table belongs to the epoch that is run, and the lake can hold its types.
+    """
+    schema = contract.to_schema().update_column("epoch_id", checks=Check.equal_to(epoch_id))
     try:
-        contract.validate(frame, lazy=True)
+        schema.validate(frame, lazy=True)
+        content_hash(frame, table_name(contract))
     except pandera.errors.SchemaErrors as errors:
         cases: pd.DataFrame = errors.failure_cases
         return cases
+    except UnsupportedColumn as error:
+        return pd.DataFrame({"column": [""], "check": [str(error)], "failure_case": "", "index": 0})
     return None
 
 
@@ -153,7 +159,13 @@ def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeR
     lake = run.platform.lake
     version = lake.publish(name, run.id, frame, **run.platform.stamp())
     lake.record_verdict(
-        name, run.id, "contract", passed=True, content_hash=version.content_hash, detail=""
+        name,
+        run.id,
+        "contract",
+        passed=True,
+        content_hash=version.content_hash,
+        detail="",
+        inputs=run.inputs,
     )
     return dg.MaterializeResult(
         asset_key=name,
@@ -170,6 +182,7 @@ def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeR
             "dagster/row_count": version.rows,
             "dagster/uri": version.path,
             "epoch": run.id,
+            "inputs": dict(run.inputs),
             "earlier tables": dict(run.earlier_versions),
             "first rows": rows_table(frame.head(5)),
             "content_hash": version.content_hash,

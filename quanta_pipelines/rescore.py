@@ -166,7 +166,7 @@ def _run_on_stored_votes(platform: Platform, epoch: Epoch) -> EpochRun:
     votes = platform.lake.read(VOTES, epoch.id, gates=CONTRACTS[VOTES].gates())
     others = votes[votes["validator"] != platform.own_validator]
     recorded = replace(platform, store=StoredVotes(platform.store, others))
-    return EpochRun(platform=recorded, epoch=epoch, earlier_versions={})
+    return EpochRun(recorded, epoch)
 
 
 def _other_rules(version: Version, stamp: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 import pandas as pd
@@ -63,11 +63,12 @@ class Platform:
 
 @dataclass(frozen=True)
 class EpochRun:
-    """One epoch on one platform, and a record of the earlier tables it looked at."""
+    """One epoch on one platform, and a record of the tables it looked at, by content hash."""
 
     platform: Platform
     epoch: Epoch
-    earlier_versions: dict[str, str]
+    inputs: dict[str, str] = field(default_factory=dict)
+    earlier_versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -81,7 +82,9 @@ class EpochRun:
 
     def read(self, table: str, gates: Sequence[str]) -> pd.DataFrame:
         """A table of this epoch, once its gates have passed."""
-        return self.platform.lake.read(table, self.id, gates=gates)
+        frame = self.platform.lake.read(table, self.id, gates=gates)
+        self.inputs[table] = self.platform.lake.version(table, self.id).content_hash
+        return frame
 
     def previous(self, table: str, gates: Sequence[str]) -> pd.DataFrame | None:
         """The previous epoch's published table; nothing before the first epoch.

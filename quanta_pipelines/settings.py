@@ -1,9 +1,8 @@
 """Where this deployment keeps things: addresses and paths from the environment, never a rule.
 
-Variables start with ``QUANTA_``; the older names ``DATABASE_URL`` and ``ENVIRONMENT`` still work.
+Variables start with ``QUANTA_``; the older name ``DATABASE_URL`` still works.
 """
 
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,23 +16,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
-class Environment(StrEnum):
-    """Kind of deployment."""
-
-    DEVELOPMENT = "development"
-    STAGING = "staging"
-    PRODUCTION = "production"
-
-
 class Settings(BaseSettings):
     """One deployment. Every path has a default under ``home``."""
 
     model_config = SettingsConfigDict(env_prefix="QUANTA_", env_file=".env", extra="ignore")
 
-    environment: Environment = Field(
-        default=Environment.DEVELOPMENT,
-        validation_alias=AliasChoices("QUANTA_ENVIRONMENT", "ENVIRONMENT"),
-    )
     home: Path = PROJECT / "var"
     lake: str = ""
     database_url: str = Field(

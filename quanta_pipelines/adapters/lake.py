@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import pandas as pd
@@ -70,6 +70,7 @@ class GateVerdict:
     passed: bool
     content_hash: str | None
     detail: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +154,24 @@ class Lake:
         passed: bool,
         content_hash: str | None,
         detail: str,
+        inputs: Mapping[str, str] | None = None,
     ) -> GateVerdict:
-        """Keep what ``check`` said; it replaces the check's earlier verdict on this epoch."""
+        """Keep what ``check`` said; it replaces the check's earlier verdict on this epoch.
+
+        ``inputs`` are the other tables of the epoch that it rests on, each with its content hash.
+        """
         if passed and content_hash is None:
             raise ValueError(f"{table} {epoch_id}: {check} cannot pass on no content")
-        said = {"content_hash": content_hash, "detail": detail, "passed": passed}
+        rests_on = dict(inputs or {})
+        said = {
+            "content_hash": content_hash,
+            "detail": detail,
+            "inputs": rests_on,
+            "passed": passed,
+        }
         text = json.dumps(said, sort_keys=True, separators=(",", ":")) + "\n"
         self._files.write(_gate(table, epoch_id, check), text.encode())
-        return GateVerdict(table, epoch_id, check, passed, content_hash, detail)
+        return GateVerdict(table, epoch_id, check, passed, content_hash, detail, rests_on)
 
     def verdict(self, table: str, epoch_id: str, check: str) -> GateVerdict | None:
         """What ``check`` last said, ``None`` when it was never evaluated."""
@@ -170,7 +181,13 @@ class Lake:
             return None
         said = json.loads(text)
         return GateVerdict(
-            table, epoch_id, check, said["passed"], said["content_hash"], said["detail"]
+            table,
+            epoch_id,
+            check,
+            said["passed"],
+            said["content_hash"],
+            said["detail"],
+            said["inputs"],
         )
 
     def _require_passed(self, table: str, epoch_id: str, check: str, held: str) -> None:
@@ -184,6 +201,11 @@ class Lake:
             raise GateNotPassed(
                 f"{place} was evaluated for another version, {verdict.content_hash}, not {held}"
             )
+        for name, seen in verdict.inputs.items():
+            if self.version(name, epoch_id).content_hash != seen:
+                raise GateNotPassed(
+                    f"{place} rests on another version of {name}: run {table} again"
+                )
 
     @property
     def _files(self) -> AtomicFiles:

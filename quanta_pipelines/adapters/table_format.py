@@ -112,7 +112,11 @@ def _kind(column: Column, place: str) -> str:
 
 def _require_text(column: Column, place: str) -> None:
     """Every value is text that UTF-8 can hold, or null."""
-    for value in column[column.notna()]:
+    values = column[column.notna()]
+    # The usual case in two passes without a loop
+    if pd.api.types.infer_dtype(values) in ("string", "empty") and "".join(values).isascii():
+        return
+    for value in values:
         if not isinstance(value, str):
             raise UnsupportedColumn(f"{place}: {value!r} is no text")
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):

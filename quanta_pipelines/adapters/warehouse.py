@@ -110,16 +110,18 @@ class Warehouse:
         )
 
     def _publish(self, database: Path, marts: Sequence[str], scratch: Path) -> None:
-        """Copy the marts into a fresh file without the views on the lake, then swap it in."""
+        """Copy the marts into a fresh file without the views on the lake, then swap all in."""
         files = AtomicFiles(str(self.folder))
         published = scratch / "quanta.duckdb"
+        exports: dict[str, bytes] = {}
         with duckdb.connect(str(published)) as connection:
             connection.execute(f"attach '{database}' as build (read_only)")
             for mart in marts:
                 connection.execute(f"create table {mart} as from build.main.{mart}")
-                frame = connection.execute(f"from {mart}").df()
-                files.write(f"{mart}.parquet", to_parquet(frame, mart, {}))
+                exports[mart] = to_parquet(connection.execute(f"from {mart}").df(), mart, {})
             connection.execute("detach build")
+        for mart, data in exports.items():
+            files.write(f"{mart}.parquet", data)
         published.replace(self.database)
 
 
@@ -134,9 +136,13 @@ def parse_manifest(target: Path) -> Path:
     sources += [DBT_PROJECT / "dbt_project.yml", DBT_PROJECT / "profiles.yml"]
     newest = max(path.stat().st_mtime for path in sources)
     if not manifest.exists() or manifest.stat().st_mtime < newest:
-        result = dbtRunner().invoke(_arguments("parse", target))
-        if not result.success:
-            raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
+        target.mkdir(exist_ok=True)
+        # beside its place and then into it: half a manifest would stop every later command
+        with tempfile.TemporaryDirectory(prefix=".parse-", dir=target) as scratch:
+            result = dbtRunner().invoke(_arguments("parse", Path(scratch)))
+            if not result.success:
+                raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
+            (Path(scratch) / "manifest.json").replace(manifest)
     return manifest
 
 

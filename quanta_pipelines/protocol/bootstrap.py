@@ -41,6 +41,17 @@ class _Window:
         """Length of the last block, cut so that a resample is as long as the window."""
         return self.sessions - self.block * (len(self.starts) - 1)
 
+    def distinct(self) -> tuple[IntArray, IntArray | slice]:
+        """Starts without repetition, and which of them each resample has.
+
+        Two blocks in 7 sessions start in 49 ways: a thousand resamples are not worth more. Where
+        more ways exist than resamples, hardly any repeats, and all are returned as they are.
+        """
+        if self.sessions ** len(self.starts) > self.starts.shape[1]:
+            return self.starts, slice(None)
+        starts, place = np.unique(self.starts, axis=1, return_inverse=True)
+        return np.ascontiguousarray(starts), place.ravel()
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
@@ -137,16 +148,17 @@ def _resampled(
     # Time first: a resample then takes whole rows, side by side for all portfolios
     recent = np.ascontiguousarray(np.nan_to_num(returns[:, -window.sessions :]).T)
     blocks, last = (_blocks(recent, size, params) for size in (window.block, window.last_block))
-    scores = np.empty((window.starts.shape[1], len(returns)))
+    distinct, place = window.distinct()
+    scores = np.empty((distinct.shape[1], len(returns)))
     strip = max(1, STRIP_CELLS // len(returns))
     for at in range(0, len(scores), strip):
-        starts = window.starts[:, at : at + strip]
+        starts = distinct[:, at : at + strip]
         paths = _Paths((starts.shape[1], len(returns)), params)
         for begun in starts[:-1]:
             paths.extend(blocks, begun)
         paths.extend(last, starts[-1])
         scores[at : at + strip] = paths.scores(turnover, window.sessions)
-    return scores
+    return scores[place]
 
 
 class _Paths:

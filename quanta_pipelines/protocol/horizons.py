@@ -5,6 +5,7 @@ measures themselves live in ``metrics``, what they add up to in ``scoring``.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,42 +78,61 @@ def panel_of(history: pd.DataFrame, epoch_id: str, params: ProtocolParams) -> Pa
     current = history[history["epoch_id"] == epoch_id].drop_duplicates("hotkey")
     current = current.sort_values("hotkey")
     hotkeys = pd.Index(current["hotkey"], dtype=object)
-    rows = _unbroken(history, current, epoch_id, params)
+    miner = hotkeys.get_indexer(pd.Index(history["hotkey"]))
+    rows = np.flatnonzero(_unbroken(history, miner, current, epoch_id, params))
+    day, sessions = _days(history["session"].iloc[rows], params)
+    rows, miner, day = rows[day >= 0], miner[rows[day >= 0]], day[day >= 0]
+    if pd.Index(miner * len(sessions) + day).has_duplicates:
+        raise InvalidReturns("a miner has two returns in one session")
     width = max(*params.scoring.horizons, params.scoring.provisional_sessions)
-    sessions = pd.Index(np.sort(rows["session"].unique())[-width:])
-    rows = rows[rows["session"].isin(sessions)]
     # Sessions that nobody has lie left of the first, so that every horizon has a window
-    columns = sessions.get_indexer(pd.Index(rows["session"])) + width - len(sessions)
+    column = day + width - len(sessions)
+    rows, miner, column = rows[column >= 0], miner[column >= 0], column[column >= 0]
     returns, benchmark = np.full((len(hotkeys), width), np.nan), np.full(width, np.nan)
-    returns[hotkeys.get_indexer(pd.Index(rows["hotkey"])), columns] = rows["portfolio_return"]
-    benchmark[columns] = rows["benchmark_return"]
-    _require_unbroken(returns, hotkeys, sessions)
+    returns[miner, column] = history["portfolio_return"].to_numpy()[rows]
+    benchmark[column] = history["benchmark_return"].to_numpy()[rows]
+    _require_unbroken(returns, hotkeys, sessions[-width:])
     return Panel(hotkeys, returns, current["turnover"].to_numpy(dtype=np.float64), benchmark)
 
 
 def _unbroken(
-    history: pd.DataFrame, current: pd.DataFrame, epoch_id: str, params: ProtocolParams
-) -> pd.DataFrame:
-    """Rows since each current miner's history began, none of a later epoch.
+    history: pd.DataFrame,
+    miner: IntArray,
+    current: pd.DataFrame,
+    epoch_id: str,
+    params: ProtocolParams,
+) -> BoolArray:
+    """Which rows lie in the unbroken history of a current miner; none of a later epoch does.
 
-    ``trailing`` returns are all computed in the epoch itself; ``calendar_days`` cuts the longest
-    horizon by date.
+    ``miner`` is each row's place in ``current``, -1 for one that is not there. ``trailing`` returns
+    are all computed in the epoch itself.
     """
-    rows = history[history["hotkey"].isin(current["hotkey"]) & (history["epoch_id"] <= epoch_id)]
+    epoch, epoch_ids = pd.factorize(history["epoch_id"], sort=True)
+    last = epoch_ids.searchsorted(epoch_id, side="right") - 1
+    began = epoch_ids.searchsorted(current["history_epoch"].to_numpy())
     if params.scoring.return_basis == "trailing":
-        rows = rows[rows["epoch_id"] == epoch_id]
-    else:
-        began = rows["hotkey"].map(current.set_index("hotkey")["history_epoch"])
-        rows = rows[rows["epoch_id"] >= began]
-    if params.scoring.horizon_unit == "calendar_days":
-        longest = pd.Timedelta(days=max(params.scoring.horizons))
-        rows = rows[rows["session"] > rows["session"].max() - longest]
-    if rows.duplicated(["hotkey", "session"]).any():
-        raise InvalidReturns("a miner has two returns in one session")
-    return rows
+        began = np.full_like(began, last)
+    held = np.zeros(len(history), dtype=bool)
+    there = np.flatnonzero(miner >= 0)
+    held[there] = (epoch[there] <= last) & (epoch[there] >= began[miner[there]])
+    return held
 
 
-def _require_unbroken(returns: FloatArray, hotkeys: pd.Index, sessions: pd.Index) -> None:
+def _days(session: "pd.Series[Any]", params: ProtocolParams) -> tuple[IntArray, pd.DatetimeIndex]:
+    """Each row's place among the sessions, and the sessions; -1 before the first that counts.
+
+    ``calendar_days`` cuts the longest horizon by date.
+    """
+    day, found = pd.factorize(session, sort=True)
+    sessions = pd.DatetimeIndex(found)
+    if params.scoring.horizon_unit != "calendar_days" or sessions.empty:
+        return day, sessions
+    longest = pd.Timedelta(days=max(params.scoring.horizons))
+    first = int(sessions.searchsorted(sessions[-1] - longest, side="right"))
+    return np.where(day < first, -1, day - first), sessions[first:]
+
+
+def _require_unbroken(returns: FloatArray, hotkeys: pd.Index, sessions: pd.DatetimeIndex) -> None:
     gaps = _gaps(returns)
     if gaps.any():
         row, column = np.argwhere(gaps)[0]

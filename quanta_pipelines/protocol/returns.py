@@ -121,10 +121,12 @@ def trailing_returns(
 
 def _summed(weights: FloatArray, values: FloatArray) -> FloatArray:
     """``weights @ values.T`` in ticker order, so that no BLAS and no other miner moves a bit."""
-    total = np.zeros((weights.shape[0], values.shape[0]))
-    for weight, value in zip(weights.T, values.T, strict=True):
-        total += weight[:, np.newaxis] * value
-    return total
+    by_ticker = np.ascontiguousarray(weights.T)
+    total = np.zeros((values.shape[0], weights.shape[0]))
+    for weight, value in zip(by_ticker, values.T, strict=True):
+        if value.any():  # adding zeros changes no bit
+            total += value[:, np.newaxis] * weight
+    return np.ascontiguousarray(total.T)
 
 
 def _drifted(weights: FloatArray, earned: FloatArray) -> FloatArray:
@@ -144,12 +146,14 @@ def _tickers(portfolios: pd.DataFrame, previous: pd.DataFrame | None) -> pd.Inde
 
 def _weights(portfolios: pd.DataFrame, hotkeys: "pd.Series[str]", tickers: pd.Index) -> FloatArray:
     """Weights ``[p, k]`` of the miners in ``hotkeys``; zero where nothing is held."""
-    if portfolios.duplicated(["hotkey", "ticker"]).any():
+    miner, found = pd.factorize(portfolios["hotkey"])
+    ticker = tickers.get_indexer(pd.Index(portfolios["ticker"]))
+    if pd.Index(miner * len(tickers) + ticker).has_duplicates:
         raise InvalidPortfolio("a miner holds a ticker twice")
-    known = portfolios[portfolios["hotkey"].isin(hotkeys)]
-    rows = pd.Index(hotkeys).get_indexer(pd.Index(known["hotkey"]))
+    row = pd.Index(hotkeys).get_indexer(found)[miner]
+    known = row >= 0
     weights = np.zeros((len(hotkeys), len(tickers)))
-    weights[rows, tickers.get_indexer(pd.Index(known["ticker"]))] = known["weight"]
+    weights[row[known], ticker[known]] = portfolios["weight"].to_numpy()[known]
     return weights
 
 

@@ -207,7 +207,7 @@ def _places(
     ranked: "pd.Series[bool]",
     horizon_metrics: pd.DataFrame,
     params: ProtocolParams,
-) -> dict[str, "pd.Series[Any]"]:
+) -> dict[str, Any]:
     """Rank, percentile, tier and eligibility: of the ranked alone, and among them."""
     among = facts[ranked]
     arrived = (among["committed_at"].astype("int64"), among.index)
@@ -222,14 +222,10 @@ def _places(
         _wide(horizon_metrics, "benchmark_max_drawdown", among.index, params),
         params,
     )
-    places: dict[str, pd.Series[Any]] = {
-        "score_rank": pd.Series(pd.NA, index=facts.index, dtype="Int64"),
-        "percentile": pd.Series(np.nan, index=facts.index),
-        "tier": pd.Series(None, index=facts.index, dtype=object),
-        "eligible": pd.Series(False, index=facts.index),  # noqa: FBT003  a column of False
-    }
-    places["score_rank"][ranked] = ranks
-    places["percentile"][ranked] = percentile(ranks, len(among))
-    places["tier"][ranked] = [str(tier) for tier in tiers(ranks, len(among), params)]
-    places["eligible"][ranked] = allowed
-    return places
+    at = ranked.to_numpy(dtype=bool)
+    score_rank = pd.array([pd.NA] * len(facts), dtype="Int64")
+    position, tier = np.full(len(facts), np.nan), np.full(len(facts), None, dtype=object)
+    rewarded = np.zeros(len(facts), dtype=bool)
+    score_rank[at], position[at], rewarded[at] = ranks, percentile(ranks, len(among)), allowed
+    tier[at] = [str(name) for name in tiers(ranks, len(among), params)]
+    return {"score_rank": score_rank, "percentile": position, "tier": tier, "eligible": rewarded}

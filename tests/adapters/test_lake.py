@@ -189,7 +189,7 @@ def test_a_verdict_reads_back_and_its_file_is_canonical(tmp_path: Path) -> None:
     said = lake.record_verdict("scores", EPOCH, "ranks", passed=True, content_hash="h", detail="é")
     assert lake.verdict("scores", EPOCH, "ranks") == said
     text = (tmp_path / f"scores/_gates/{EPOCH}/ranks.json").read_text()
-    assert text == '{"content_hash":"h","detail":"\\u00e9","passed":true}\n'
+    assert text == '{"content_hash":"h","detail":"\\u00e9","inputs":{},"passed":true}\n'
     with pytest.raises(ValueError, match="ranks cannot pass on no content"):
         record(lake, "ranks", None, passed=True)
 
@@ -248,3 +248,26 @@ def test_other_users_may_read_a_table(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert Path(version.path).stat().st_mode & 0o777 == 0o644
+
+
+def test_a_verdict_holds_only_as_long_as_the_tables_it_rests_on(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    stamps = {"params_version": "p", "code_version": "c"}
+    returns = lake.publish("returns", EPOCH, pd.DataFrame({"r": [0.1]}), **stamps)
+    scores = lake.publish("scores", EPOCH, pd.DataFrame({"s": [1.0]}), **stamps)
+    lake.record_verdict(
+        "scores",
+        EPOCH,
+        "contract",
+        passed=True,
+        content_hash=scores.content_hash,
+        detail="",
+        inputs={"returns": returns.content_hash},
+    )
+    assert lake.refusal("scores", EPOCH, ["contract"]) is None
+    lake.publish("returns", EPOCH, pd.DataFrame({"r": [0.2]}), **stamps)
+    refusal = lake.refusal("scores", EPOCH, ["contract"])
+    assert refusal is not None
+    assert "rests on another version of returns: run scores again" in refusal
+    with pytest.raises(GateNotPassed, match="rests on another version of returns"):
+        lake.read("scores", EPOCH, gates=["contract"])

@@ -300,6 +300,54 @@ def test_a_refused_restatement_stops_downstream_although_the_old_table_stands(
     assert not run_epoch(EPOCH, "portfolio_returns").success
 
 
+def other_epoch(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(epoch_id=EPOCH.previous().id)
+
+
+def category_of_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(sources=frame["sources"].astype("category"))
+
+
+@pytest.mark.parametrize("spoil", [other_epoch, category_of_text])
+def test_a_table_of_another_epoch_or_type_is_refused(
+    spoil: Spoil,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        poison(patch, Poison("validated_prices", oracle, "epoch_prices", spoil, "contract"))
+        assert not run_epoch(EPOCH, "raw_prices", "validated_prices").success
+    assert not platform.lake.exists("validated_prices", EPOCH.id)
+    assert offending_rows(failed_check(instance, "validated_prices", "contract"))
+
+
+def one_basis_point_more(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(total_return=frame["total_return"] + 0.0001)
+
+
+def test_a_restated_table_stops_what_rests_on_the_old_one(
+    platform: Platform,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run_epoch(EPOCH).success
+    assert epoch_states(platform)[-1].settled
+    with monkeypatch.context() as patch:
+        restated = Poison("validated_prices", oracle, "epoch_prices", one_basis_point_more, "")
+        poison(patch, restated)
+        assert run_epoch(EPOCH, "validated_prices").success
+        state = epoch_states(platform)[-1]
+        assert not state.settled
+        assert "rests on another version of validated_prices" in state.waiting_for
+        assert not run_epoch(EPOCH, "horizon_metrics").success
+        assert run_epoch(EPOCH).success
+    assert epoch_states(platform)[-1].settled
+    # the old version is still there, beside the new one
+    assert len(platform.lake.versions("validated_prices", EPOCH.id)) == 2
+
+
 def test_every_gate_is_poisoned_here() -> None:
     declared = {(table, gate) for table, contract in CONTRACTS.items() for gate in contract.gates()}
     poisoned = {(case.table, case.gate) for case in POISONS}
