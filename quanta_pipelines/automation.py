@@ -1,44 +1,62 @@
-"""When things run: the job of one epoch, and the schedule that closes an epoch.
+"""When things run: the jobs of one epoch, and the schedules that close and settle it.
 
-The schedule ticks on every weekday evening in New York, after vendors have stopped correcting, and
-asks for a run only on a week's last session; half days and Thursday weeks need no special case.
+Closing ticks on every weekday evening in New York, after vendors have stopped correcting, and asks
+for a run only on a week's last session; half days and Thursday weeks need no special case. Votes
+and disputes take another day: settlement ticks every evening and pays what has become due.
 """
 
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from quanta_pipelines.partitions import EPOCHS
-from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.epoch import Epoch, distribution_starts
 from quanta_pipelines.protocol.errors import UnknownSessions
 
 NEW_YORK = "America/New_York"
+ONE_DAY = timedelta(days=1)
 
-EPOCH_ASSETS = dg.AssetSelection.all() - dg.AssetSelection.groups("marts")
+MARTS = dg.AssetSelection.groups("marts")
+SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
 
 epoch_job = dg.define_asset_job(
     "epoch",
-    selection=EPOCH_ASSETS,
+    selection=dg.AssetSelection.all() - MARTS,
     description="Everything of one epoch, from raw prices to the ledger.",
+    executor_def=dg.in_process_executor,
+)
+
+close_job = dg.define_asset_job(
+    "close",
+    selection=dg.AssetSelection.all() - MARTS - SETTLEMENT,
+    description="An epoch up to this validator's own scores.",
+    executor_def=dg.in_process_executor,
+)
+
+settle_job = dg.define_asset_job(
+    "settle",
+    selection=SETTLEMENT | MARTS,
+    description="An epoch's votes, consensus and money, then the marts over all settled epochs.",
     executor_def=dg.in_process_executor,
 )
 
 marts_job = dg.define_asset_job(
     "marts",
-    selection=dg.AssetSelection.groups("marts"),
+    selection=MARTS,
     description="Builds, tests and publishes what analysts read, over all settled epochs.",
     executor_def=dg.in_process_executor,
 )
 
 
 @dg.schedule(
-    job=epoch_job,
+    job=close_job,
     cron_schedule="35 20 * * 1-5",
     execution_timezone=NEW_YORK,
-    description="Closes an epoch on the evening of its last session.",
+    description="Closes and scores an epoch on the evening of its last session.",
 )
 def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Run the epoch whose last session is today."""
+    """Score the epoch whose last session is today."""
     today = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
     epoch = Epoch.containing(today)
     try:
@@ -47,6 +65,31 @@ def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
         return dg.SkipReason(str(unknown))
     if today != last:
         return dg.SkipReason(f"{epoch.id} ends with the session of {last}, today is {today}")
+    return _request(epoch)
+
+
+@dg.schedule(
+    job=settle_job,
+    cron_schedule="5 21 * * *",
+    execution_timezone=NEW_YORK,
+    description="Settles an epoch on the first evening after its vote and dispute windows.",
+)
+def epoch_settlement(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Settle the epoch whose distribution began since the last tick."""
+    now = context.scheduled_execution_time
+    this_week = Epoch.containing(now.astimezone(ZoneInfo(NEW_YORK)).date())
+    for epoch in (this_week, this_week.previous()):
+        try:
+            begun = distribution_starts(epoch)
+        except UnknownSessions:
+            continue
+        if begun <= now < begun + ONE_DAY:
+            return _request(epoch)
+    return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
+
+
+def _request(epoch: Epoch) -> dg.RunRequest | dg.SkipReason:
+    """One run of the epoch, however often a tick asks for it."""
     if epoch.id not in EPOCHS.get_partition_keys():
         return dg.SkipReason(f"{epoch.id} is not among the configured epochs")
     return dg.RunRequest(

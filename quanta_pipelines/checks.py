@@ -29,8 +29,9 @@ class Look:
     def __call__(self, table: str) -> pd.DataFrame:
         """A published table of this epoch; its own gates are judged elsewhere."""
         lake = self.platform.lake
-        self.seen[table] = lake.version(table, self.epoch.id).content_hash
-        return lake.read(table, self.epoch.id)
+        loaded = lake.load(table, self.epoch.id)
+        self.seen[f"{table} {self.epoch.id}"] = loaded.version.content_hash
+        return loaded.frame
 
 
 Invariant = Callable[[Look], pd.DataFrame]
@@ -152,7 +153,7 @@ def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
             epoch.id,
             name,
             passed=passed,
-            content_hash=look.seen.pop(table),
+            content_hash=look.seen.pop(f"{table} {epoch.id}"),
             detail=detail,
             inputs=look.seen,
         )

@@ -110,12 +110,24 @@ def epoch_status(*, as_json: bool) -> None:
 @json_option
 def demo(first: Epoch, last: Epoch, *, as_json: bool) -> None:
     """Let a simulated population play real weeks of 2019, and run every epoch for real."""
+    from quanta_pipelines.adapters.signal_store import NotRecorded
     from quanta_pipelines.simulation.season import Season
 
+    epochs = EpochRange().convert(f"{first}..{last}", None, click.get_current_context())
     settings = current_settings()
+    _require_configured(epochs)
     platform = _platform(settings)
     season = Season(platform.store, platform.vendors[0], settings.genesis, platform.params)
-    outcomes = _backfill(Epoch.range(first, last), before=season.play, as_json=as_json, talk=False)
+
+    def play(epoch: Epoch) -> None:
+        try:
+            season.play(epoch)
+        except NotRecorded as absent:
+            raise click.ClickException(
+                f"{epoch} cannot be played, {absent}: the season starts with {settings.genesis}"
+            ) from absent
+
+    outcomes = _backfill(epochs, before=play, as_json=as_json, talk=False)
     if as_json:
         return
     from quanta_pipelines.leaderboard import print_demo
@@ -140,6 +152,7 @@ def _backfill(
     from quanta_pipelines.backfill import Backfill, recorded_instance
     from quanta_pipelines.definitions import defs
 
+    _require_configured(epochs)
     console = Console(stderr=True, quiet=as_json)
     outcomes = []
     alone = recorded_instance(current_settings(), on_wait=_say_that_it_waits)
@@ -169,6 +182,18 @@ def _backfill(
         seconds = sum(outcome.seconds for outcome in outcomes)
         click.echo(f"{len(epochs)} epochs settled and the marts published in {seconds:.1f} s")
     return outcomes
+
+
+def _require_configured(epochs: tuple[Epoch, ...]) -> None:
+    """A usage error that names the first epoch which has no partition."""
+    from quanta_pipelines.partitions import EPOCHS
+
+    known = EPOCHS.get_partition_keys()
+    for epoch in epochs:
+        if epoch.id not in known:
+            raise click.UsageError(
+                f"{epoch} is not among the configured epochs, {known[0]} to {known[-1]}"
+            )
 
 
 def _say_that_it_waits() -> None:

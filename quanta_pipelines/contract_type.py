@@ -24,6 +24,7 @@ from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.protocol.epoch import Epoch, settles_at
+from quanta_pipelines.protocol.params import ProtocolParams
 from quanta_pipelines.resources import EpochRun, Platform
 
 OWNERS = ["team:quanta"]
@@ -56,12 +57,14 @@ STEPS: dict[str, Step] = {}  # of every asset that was imported, by name
 
 
 def epoch_asset(
-    *contracts: type[EpochTable], pool: str | None = None
+    *contracts: type[EpochTable],
+    pool: str | None = None,
+    due: Callable[[Epoch, ProtocolParams], datetime] = settles_at,
 ) -> Callable[[Function], dg.AssetsDefinition]:
     """Turn a function into the asset or assets that ``contracts`` describe.
 
     The function's parameters are the names of upstream tables, and ``run`` for the epoch. It
-    returns the table, or one table per contract by name.
+    returns the table, or one table per contract by name. Before ``due`` it refuses to run.
     """
 
     def decorate(function: Function) -> dg.AssetsDefinition:
@@ -81,7 +84,7 @@ def epoch_asset(
         def step(
             context: dg.AssetExecutionContext,
         ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-            run = start_run(context.resources.platform, context.partition_key)
+            run = start_run(context.resources.platform, context.partition_key, due)
             with explained():
                 frames = work(
                     run, {name: run.read(name, CONTRACTS[name].gates()) for name in inputs}
@@ -93,15 +96,15 @@ def epoch_asset(
     return decorate
 
 
-def start_run(platform: Platform, epoch_id: str) -> EpochRun:
-    """The run of one epoch; refuses an epoch whose prices are not final yet."""
+def start_run(
+    platform: Platform, epoch_id: str, due: Callable[[Epoch, ProtocolParams], datetime]
+) -> EpochRun:
+    """The run of one epoch; refuses an epoch before its prices, votes or disputes are final."""
     epoch = Epoch.parse(epoch_id)
-    final = settles_at(epoch, platform.params)
-    if datetime.now(UTC) < final:
-        moment = f"{final:%Y-%m-%d %H:%M} UTC"
-        raise dg.Failure(
-            f"{epoch_id} settles at {moment}: its prices are not final yet", allow_retries=False
-        )
+    moment = due(epoch, platform.params)
+    if datetime.now(UTC) < moment:
+        reason = due.__name__.replace("_", " ")
+        raise dg.Failure(f"{epoch_id} {reason} {moment:%Y-%m-%d %H:%M} UTC", allow_retries=False)
     return EpochRun(platform, epoch)
 
 
@@ -182,8 +185,7 @@ def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeR
             "dagster/row_count": version.rows,
             "dagster/uri": version.path,
             "epoch": run.id,
-            "inputs": dict(run.inputs),
-            "earlier tables": dict(run.earlier_versions),
+            "rests on": dict(run.inputs),
             "first rows": rows_table(frame.head(5)),
             "content_hash": version.content_hash,
             **run.platform.stamp(),

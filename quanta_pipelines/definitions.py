@@ -17,8 +17,13 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_modules(STAGES),
         asset_checks=ALL_CHECKS,
-        jobs=[automation.epoch_job, automation.marts_job],
-        schedules=[automation.epoch_close],
+        jobs=[
+            automation.epoch_job,
+            automation.close_job,
+            automation.settle_job,
+            automation.marts_job,
+        ],
+        schedules=[automation.epoch_close, automation.epoch_settlement],
         resources={"platform": platform_from_settings, "io_manager": NoValues(), **overrides},
         executor=dg.in_process_executor,
     )

@@ -79,7 +79,9 @@ def rescore(platform: Platform, epoch: Epoch) -> list[TableComparison]:
     comparisons = []
     for step in steps_in_order():
         if not step.inputs:  # looks at the outside world; what it saw is stored
-            tables |= {name: run.read(name, CONTRACTS[name].gates()) for name in step.tables}
+            for name in step.tables:
+                gates = CONTRACTS[name].gates()
+                tables[name] = platform.lake.read(name, epoch.id, gates=gates)
             continue
         for name, frame in step(run, tables).items():
             tables[name] = from_parquet(to_parquet(frame, name, {}))  # as the next step reads it
@@ -163,7 +165,7 @@ def _shown(text: str | None) -> str:
 
 def _run_on_stored_votes(platform: Platform, epoch: Epoch) -> EpochRun:
     """The epoch on a platform whose store gives the votes that the epoch was settled with."""
-    votes = platform.lake.read(VOTES, epoch.id, gates=CONTRACTS[VOTES].gates())
+    votes = platform.lake.read(VOTES, epoch.id)  # an audit reads what stands there
     others = votes[votes["validator"] != platform.own_validator]
     recorded = replace(platform, store=StoredVotes(platform.store, others))
     return EpochRun(recorded, epoch)

@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 
 from quanta_pipelines.adapters.code_version import code_version
-from quanta_pipelines.adapters.lake import Lake, MissingTable
+from quanta_pipelines.adapters.lake import GateNotPassed, Lake, Loaded, MissingTable
 from quanta_pipelines.adapters.price_vendors import PriceVendor, RecordedVendor, observe_epoch
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
@@ -68,7 +68,6 @@ class EpochRun:
     platform: Platform
     epoch: Epoch
     inputs: dict[str, str] = field(default_factory=dict)
-    earlier_versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -81,17 +80,22 @@ class EpochRun:
         return self.platform.params
 
     def read(self, table: str, gates: Sequence[str]) -> pd.DataFrame:
-        """A table of this epoch, once its gates have passed."""
-        frame = self.platform.lake.read(table, self.id, gates=gates)
-        self.inputs[table] = self.platform.lake.version(table, self.id).content_hash
-        return frame
+        """A table of this epoch, once its gates have passed, written under the same rules."""
+        loaded = self._load(table, self.epoch, gates)
+        rules, own = loaded.version.params_version, params_version(self.params)
+        if rules != own:
+            raise GateNotPassed(
+                f"{table} {self.id} was written under rules {rules[:12]}, this run has {own[:12]}: "
+                f"run {table} again"
+            )
+        return loaded.frame
 
     def previous(self, table: str, gates: Sequence[str]) -> pd.DataFrame | None:
         """The previous epoch's published table; nothing before the first epoch.
 
         Raises ``MissingTable`` that names the epoch to run first.
         """
-        if self.epoch <= self.platform.genesis:
+        if self._is_genesis(table, self.epoch):
             return None
         return self._earlier(table, self.epoch.previous(), gates)
 
@@ -102,23 +106,37 @@ class EpochRun:
         """
         found: list[pd.DataFrame] = []
         epoch, missing = self.epoch, sessions
-        while missing > 0 and epoch > self.platform.genesis:
+        while missing > 0 and not self._is_genesis(table, epoch):
             epoch = epoch.previous()
             found.append(self._earlier(table, epoch, gates))
             missing -= len(epoch.sessions)
         return found
 
+    def _is_genesis(self, table: str, epoch: Epoch) -> bool:
+        """Whether nothing comes before an epoch; the setting may not cut a history that exists."""
+        if epoch > self.platform.genesis:
+            return False
+        before = epoch.previous().id
+        if self.platform.lake.exists(table, before):
+            raise GateNotPassed(
+                f"{self.platform.genesis} is configured as the first epoch, but {table} of "
+                f"{before} is published before it"
+            )
+        return True
+
     def _earlier(self, table: str, epoch: Epoch, gates: Sequence[str]) -> pd.DataFrame:
-        lake = self.platform.lake
         try:
-            frame = lake.read(table, epoch.id, gates=gates)
+            return self._load(table, epoch, gates).frame
         except MissingTable as missing:
             raise MissingTable(
                 f"{self.id} needs {table} of {epoch.id}, which is not published: "
                 f"run epoch {epoch.id} first"
             ) from missing
-        self.earlier_versions[f"{table} {epoch.id}"] = lake.version(table, epoch.id).content_hash
-        return frame
+
+    def _load(self, table: str, epoch: Epoch, gates: Sequence[str]) -> Loaded:
+        loaded = self.platform.lake.load(table, epoch.id, gates=gates)
+        self.inputs[f"{table} {epoch.id}"] = loaded.version.content_hash
+        return loaded
 
 
 @dg.resource(description="Lake, signal store, vendors and rule set of this deployment.")

@@ -74,6 +74,14 @@ class GateVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """A table, and which version of it."""
+
+    frame: pd.DataFrame
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
 class Lake:
     """The tables below ``root``: a folder's path, ``memory://…`` or ``s3://…``."""
 
@@ -102,14 +110,27 @@ class Lake:
         self._files.write(current, data)
         return _version(table, self._files.path(current), stamps, rows=len(frame))
 
+    def load(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> Loaded:
+        """The current table and its version, both from the same bytes.
+
+        Each of ``gates`` must have passed on exactly this content, and the content must be what
+        the file says it is.
+        """
+        name = _current(table, epoch_id)
+        data = self._load(table, epoch_id, name)
+        version = _footer(table, self._files.path(name), io.BytesIO(data))
+        frame = from_parquet(data)
+        for check in gates:
+            self._require_passed(table, epoch_id, check, version.content_hash)
+        if gates and content_hash(frame, table) != version.content_hash:
+            raise GateNotPassed(
+                f"{table} {epoch_id}: the file does not hold {version.content_hash}, as it says"
+            )
+        return Loaded(frame, version)
+
     def read(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> pd.DataFrame:
-        """The current table; each of ``gates`` must have passed on exactly this content."""
-        data = self._load(table, epoch_id, _current(table, epoch_id))
-        if gates:
-            held = _footer(table, "", io.BytesIO(data)).content_hash
-            for check in gates:
-                self._require_passed(table, epoch_id, check, held)
-        return from_parquet(data)
+        """The current table, as ``load`` gives it."""
+        return self.load(table, epoch_id, gates=gates).frame
 
     def refusal(self, table: str, epoch_id: str, gates: Sequence[str]) -> str | None:
         """Why ``read`` with these gates would refuse, ``None`` when it would not."""
@@ -158,7 +179,7 @@ class Lake:
     ) -> GateVerdict:
         """Keep what ``check`` said; it replaces the check's earlier verdict on this epoch.
 
-        ``inputs`` are the other tables of the epoch that it rests on, each with its content hash.
+        ``inputs`` are the tables that it rests on, ``scores 2025-Q4-W48``, with content hashes.
         """
         if passed and content_hash is None:
             raise ValueError(f"{table} {epoch_id}: {check} cannot pass on no content")
@@ -187,7 +208,7 @@ class Lake:
             said["passed"],
             said["content_hash"],
             said["detail"],
-            said["inputs"],
+            said.get("inputs", {}),
         )
 
     def _require_passed(self, table: str, epoch_id: str, check: str, held: str) -> None:
@@ -202,7 +223,7 @@ class Lake:
                 f"{place} was evaluated for another version, {verdict.content_hash}, not {held}"
             )
         for name, seen in verdict.inputs.items():
-            if self.version(name, epoch_id).content_hash != seen:
+            if self.version(*name.split(" ")).content_hash != seen:
                 raise GateNotPassed(
                     f"{place} rests on another version of {name}: run {table} again"
                 )

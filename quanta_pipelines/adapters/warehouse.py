@@ -6,6 +6,7 @@ open connection never blocks a build and never sees half of one.
 """
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import duckdb
 import pandas as pd
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.artifacts.schemas.run import RunExecutionResult
-from dbt.cli.main import dbtRunner
+from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from quanta_pipelines.adapters.atomic_files import AtomicFiles
 from quanta_pipelines.adapters.table_format import to_parquet
@@ -90,7 +91,7 @@ class Warehouse:
         }
         with _environment(locations):
             try:
-                result = dbtRunner().invoke(_arguments("build", self.folder / ".dbt"))
+                result = _dbt("build", self.folder / ".dbt")
             finally:
                 # dbt keeps the file's write lock until its connections are closed
                 DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
@@ -139,7 +140,7 @@ def parse_manifest(target: Path) -> Path:
         target.mkdir(exist_ok=True)
         # beside its place and then into it: half a manifest would stop every later command
         with tempfile.TemporaryDirectory(prefix=".parse-", dir=target) as scratch:
-            result = dbtRunner().invoke(_arguments("parse", Path(scratch)))
+            result = _dbt("parse", Path(scratch))
             if not result.success:
                 raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
             (Path(scratch) / "manifest.json").replace(manifest)
@@ -158,10 +159,15 @@ def model_names(manifest: Path, folder: str) -> tuple[str, ...]:
     )
 
 
-def _arguments(command: str, target: Path) -> list[str]:
+def _dbt(command: str, target: Path) -> dbtRunnerResult:
+    """Run dbt in this process: nothing on the terminal, where a result may be expected."""
     place = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     written = ["--target-path", str(target), "--log-path", str(target / "logs")]
-    return ["--quiet", command, *place, *written]
+    try:
+        return dbtRunner().invoke(["--log-level", "none", command, *place, *written])
+    finally:
+        for handler in logging.getLogger("file_log").handlers:
+            handler.close()  # dbt forgets its log file without closing it
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from data_contracts.consensus import Consensus, ValidatorWeights
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import ballots, oracle
 from quanta_pipelines.protocol import consensus as voting
+from quanta_pipelines.protocol.epoch import voting_closes
 from quanta_pipelines.resources import EpochRun
 
 
-@epoch_asset(ValidatorWeights)
+@epoch_asset(ValidatorWeights, due=voting_closes)
 def validator_weights(
     run: EpochRun,
     scores: pd.DataFrame,
@@ -28,7 +29,7 @@ def validator_weights(
     )
 
 
-@epoch_asset(Consensus)
+@epoch_asset(Consensus, due=voting_closes)
 def consensus(
     run: EpochRun,
     validator_weights: pd.DataFrame,

@@ -5,10 +5,11 @@ import pandas as pd
 from data_contracts.rewards import LedgerEntries, Rewards
 from quanta_pipelines.contract_type import Frames, epoch_asset
 from quanta_pipelines.protocol import ledger, settlement
+from quanta_pipelines.protocol.epoch import distribution_starts
 from quanta_pipelines.resources import EpochRun
 
 
-@epoch_asset(Rewards, LedgerEntries)
+@epoch_asset(Rewards, LedgerEntries, due=distribution_starts)
 def rewards(
     run: EpochRun,
     consensus: pd.DataFrame,

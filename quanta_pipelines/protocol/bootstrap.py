@@ -8,6 +8,7 @@ visits a session again. The point estimate lives in ``scoring``.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from quanta_pipelines.protocol.metrics import (
     shortfall_deviation,
 )
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, ScoringParams
-from quanta_pipelines.protocol.scoring import score
+from quanta_pipelines.protocol.scoring import checked_panel, score
 
 BLOCK_ROWS = 128  # portfolios at a time
 STRIP_CELLS = 8192  # resamples times portfolios at a time: 64 KiB stay in a processor's cache
@@ -35,22 +36,13 @@ class _Window:
     sessions: int
     block: int
     starts: IntArray  # [blocks, iterations]
+    distinct: IntArray  # the same without repetition
+    place: IntArray | slice  # of each iteration among them
 
     @property
     def last_block(self) -> int:
         """Length of the last block, cut so that a resample is as long as the window."""
         return self.sessions - self.block * (len(self.starts) - 1)
-
-    def distinct(self) -> tuple[IntArray, IntArray | slice]:
-        """Starts without repetition, and which of them each resample has.
-
-        Two blocks in 7 sessions start in 49 ways: a thousand resamples are not worth more. Where
-        more ways exist than resamples, hardly any repeats, and all are returned as they are.
-        """
-        if self.sessions ** len(self.starts) > self.starts.shape[1]:
-            return self.starts, slice(None)
-        starts, place = np.unique(self.starts, axis=1, return_inverse=True)
-        return np.ascontiguousarray(starts), place.ravel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +79,13 @@ def intervals(
     ``returns`` ``[p, n]`` and ``turnover`` ``[p]`` are those of ``score``; NaN under 20 sessions.
     An interval depends on its row and the epoch alone; ``block_rows`` bounds memory and no more.
     """
-    point = score(returns, turnover, params).composite
-    known, traded = np.asarray(returns, dtype=np.float64), np.asarray(turnover, dtype=np.float64)
+    known, traded = checked_panel(returns, turnover)
+    ends = np.full((2, len(known)), np.nan)
+    if params.scoring.short_interval == "ten_percent":
+        point = score(known, traded, params).composite
+        ends = np.array([0.9 * point, 1.1 * point])
     if params.scoring.interval_of == "one_horizon":
         traded = np.zeros_like(traded)
-    ends = np.full((2, point.size), np.nan)
-    if params.scoring.short_interval == "ten_percent":
-        ends = np.array([0.9 * point, 1.1 * point])
     tail = 50.0 * (1.0 - params.scoring.confidence_level)
     for group in _groups(history_sessions(known), epoch_id, params.scoring):
         for at in range(0, group.rows.size, block_rows):
@@ -102,7 +94,7 @@ def intervals(
             resampled = np.zeros((params.scoring.bootstrap_iterations, rows.size))
             for window, weight in zip(group.windows, group.weights[:, part], strict=True):
                 resampled += weight * _resampled(known[rows], traded[rows], window, params.scoring)
-            ends[:, rows] = np.percentile(resampled, [tail, 100.0 - tail], axis=0)
+            ends[:, rows] = np.percentile(resampled.T, [tail, 100.0 - tail], axis=1)
     return np.round(ends[0], 6), np.round(ends[1], 6)
 
 
@@ -137,8 +129,21 @@ def _window(sessions: int, epoch_id: str, params: ScoringParams) -> _Window:
     shape = (-(-sessions // block), params.bootstrap_iterations)
     stream = epoch_rng(epoch_id, f"interval/{sessions}").bit_generator
     # numpy promises that raw streams stay as they are, not what integers() makes of them (NEP 19)
-    starts = stream.random_raw(shape[0] * shape[1]) % np.uint64(sessions)
-    return _Window(sessions, block, starts.astype(np.int64).reshape(shape))
+    drawn = stream.random_raw(shape[0] * shape[1]) % np.uint64(sessions)
+    starts = drawn.astype(np.int64).reshape(shape)
+    return _Window(sessions, block, starts, *_distinct(starts, sessions))
+
+
+def _distinct(starts: IntArray, sessions: int) -> tuple[IntArray, IntArray | slice]:
+    """Starts without repetition, and the place of each iteration among them.
+
+    Two blocks in 7 sessions start in 49 ways, so a thousand resamples need no more. Where there are
+    more ways than resamples hardly any repeats, and all stay as they are.
+    """
+    if sessions ** len(starts) > starts.shape[1]:
+        return starts, slice(None)
+    found, place = np.unique(starts, axis=1, return_inverse=True)
+    return np.ascontiguousarray(found), place.ravel()
 
 
 def _resampled(
@@ -147,39 +152,41 @@ def _resampled(
     """Horizon scores ``[iterations, q]`` of resampled windows."""
     # Time first: a resample then takes whole rows, side by side for all portfolios
     recent = np.ascontiguousarray(np.nan_to_num(returns[:, -window.sessions :]).T)
-    blocks, last = (_blocks(recent, size, params) for size in (window.block, window.last_block))
-    distinct, place = window.distinct()
-    scores = np.empty((distinct.shape[1], len(returns)))
+    blocks = last = _blocks(recent, window.block, params)
+    if window.last_block != window.block:
+        last = _blocks(recent, window.last_block, params)
+    scores = np.empty((window.distinct.shape[1], len(returns)))
     strip = max(1, STRIP_CELLS // len(returns))
     for at in range(0, len(scores), strip):
-        starts = distinct[:, at : at + strip]
-        paths = _Paths((starts.shape[1], len(returns)), params)
-        for begun in starts[:-1]:
-            paths.extend(blocks, begun)
-        paths.extend(last, starts[-1])
+        starts = window.distinct[:, at : at + strip]
+        joined = [*zip(repeat(blocks), starts[:-1]), (last, starts[-1])]
+        paths = _Paths(*joined[0], params)
+        for table, begun in joined[1:]:
+            paths.extend(table, begun)
         scores[at : at + strip] = paths.scores(turnover, window.sessions)
-    return scores[place]
+    return scores[window.place]
 
 
 class _Paths:
     """Resampled paths so far, ``[iterations, q]``, extended in place."""
 
-    def __init__(self, shape: tuple[int, int], params: ScoringParams) -> None:
+    def __init__(self, blocks: _Blocks, starts: IntArray, params: ScoringParams) -> None:
         self.params = params
-        self.growth, self.deepest = np.ones(shape), np.ones(shape)
-        self.missed, self.below = np.zeros(shape), np.zeros(shape)
-        self.level = np.ones(shape)  # over the peak so far
-        if params.drawdown_start == "first_return":
-            self.level *= _NO_PEAK
-        self.scratch = np.empty(shape)
+        self.growth, self.missed = blocks.growth.take(starts, 0), blocks.missed.take(starts, 0)
+        if params.downside_over == "below_target":
+            self.below = blocks.below.take(starts, 0)
+        before = _NO_PEAK if params.drawdown_start == "first_return" else 1.0
+        self.deepest = blocks.lowest.take(starts, 0) * before
+        np.minimum(self.deepest, blocks.deepest.take(starts, 0), out=self.deepest)
+        self.level = self.growth * before  # over the peak so far
+        np.minimum(self.level, blocks.end.take(starts, 0), out=self.level)
+        self.scratch = np.empty_like(self.growth)
 
     def extend(self, blocks: _Blocks, starts: IntArray) -> None:
         """Join one block to each path, a start for each iteration."""
-        np.minimum(
-            self.deepest,
-            np.multiply(self._take(blocks.lowest, starts), self.level, out=self.scratch),
-            out=self.deepest,
-        )
+        fallen = self._take(blocks.lowest, starts)
+        fallen *= self.level
+        np.minimum(self.deepest, fallen, out=self.deepest)
         np.minimum(self.deepest, self._take(blocks.deepest, starts), out=self.deepest)
         grown = self._take(blocks.growth, starts)
         self.growth *= grown
@@ -198,20 +205,21 @@ class _Paths:
 
     def _take(self, table: FloatArray, starts: IntArray) -> FloatArray:
         # Starts are in range; another mode than clip would copy the result once more
-        return np.take(table, starts, axis=0, out=self.scratch, mode="clip")
+        return table.take(starts, axis=0, out=self.scratch, mode="clip")
 
 
 def _blocks(returns: FloatArray, length: int, params: ScoringParams) -> _Blocks:
     """Blocks of ``length`` sessions from every start in a window ``[n, q]`` that is a circle."""
-    short = shortfall(returns, params)
+    around = np.concatenate([returns, returns[: length - 1]])
+    missing, sessions = shortfall(around, params), len(returns)
     growth, top = np.ones_like(returns), np.zeros_like(returns)
     lowest, deepest = np.full_like(returns, np.inf), np.ones_like(returns)
     missed, below = np.zeros_like(returns), np.zeros_like(returns)
     for step in range(length):
-        growth = growth * np.roll(1.0 + returns, -step, axis=0)
+        growth = growth * (1.0 + around[step : step + sessions])
         top, lowest = np.maximum(top, growth), np.minimum(lowest, growth)
         deepest = np.minimum(deepest, _over(growth, top))
-        fell = np.roll(short, -step, axis=0)
+        fell = missing[step : step + sessions]
         missed, below = missed + fell**2, below + (fell < 0.0)
     return _Blocks(growth, lowest, deepest, _over(growth, top), missed, below)
 

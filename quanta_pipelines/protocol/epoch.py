@@ -216,6 +216,18 @@ def settles_at(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
     return local.astimezone(dt.UTC)
 
 
+def voting_closes(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
+    """When votes are no longer taken: a later one abstains."""
+    voting = dt.timedelta(minutes=params.consensus.score_submission_window_minutes)
+    return settles_at(epoch, params) + voting
+
+
+def distribution_starts(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
+    """When the dispute window has passed and the epoch may be paid."""
+    dispute = dt.timedelta(hours=params.consensus.dispute_window_hours)
+    return voting_closes(epoch, params) + dispute
+
+
 def commit_window(epoch: Epoch, params: ProtocolParams = QUANTA) -> Window:
     """When commitments are taken: it ends with the close from which returns start."""
     length = dt.timedelta(hours=params.epoch.commit_window_hours)
@@ -248,16 +260,13 @@ def phase_at(
     """
     _require_aware(moment)
     commit, reveal = commit_window(epoch, params), reveal_window(epoch, params)
-    settles = settles_at(epoch, params)
-    voting = dt.timedelta(minutes=params.consensus.score_submission_window_minutes)
-    dispute = dt.timedelta(hours=params.consensus.dispute_window_hours)
     starts = (
         (EpochPhase.SUBMISSION, epoch.previous().opens_at),
         (EpochPhase.COMMIT, commit.opens),
         (EpochPhase.REVEAL, reveal.opens),
         (EpochPhase.EVALUATION, reveal.closes),
-        (EpochPhase.CONSENSUS, settles),
-        (EpochPhase.DISTRIBUTION, settles + voting + dispute),
+        (EpochPhase.CONSENSUS, settles_at(epoch, params)),
+        (EpochPhase.DISTRIBUTION, distribution_starts(epoch, params)),
     )
     begun = [phase for phase, start in starts if start <= moment]
     return begun[-1] if begun else None

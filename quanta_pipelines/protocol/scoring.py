@@ -90,13 +90,8 @@ def score(returns: FloatArray, turnover: FloatArray, params: ProtocolParams = QU
     ``returns`` is ``[p, n]``, oldest first; NaN before a portfolio's first return means that there
     is no history, anywhere else it is refused. ``turnover`` is ``[p]``, one-way.
     """
-    known = np.asarray(returns, dtype=np.float64)
+    known, traded = checked_panel(returns, turnover)
     sessions = history_sessions(known)
-    checked_returns(np.where(np.isnan(known), 0.0, known))  # names the place in the whole input
-    traded = np.asarray(turnover, dtype=np.float64)
-    if not np.isfinite(traded).all():
-        at = int(np.argmin(np.isfinite(traded)))
-        raise InvalidReturns(f"turnover[{at}] is {traded[at]}")
     by_horizon = np.full((len(known), len(params.scoring.horizons)), np.nan)
     for column, horizon in enumerate(params.scoring.horizons):
         rows = sessions >= horizon
@@ -104,6 +99,18 @@ def score(returns: FloatArray, turnover: FloatArray, params: ProtocolParams = QU
             measured = measure(known[rows, -horizon:], traded[rows], params.scoring)
             by_horizon[rows, column] = measured.horizon_score
     return Scores(composite(by_horizon, params), by_horizon)
+
+
+def checked_panel(returns: FloatArray, turnover: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both as float64, if returns are absent before a history alone and every number is one."""
+    known = np.asarray(returns, dtype=np.float64)
+    history_sessions(known)
+    checked_returns(np.where(np.isnan(known), 0.0, known))  # names the place in the whole input
+    traded = np.asarray(turnover, dtype=np.float64)
+    if not np.isfinite(traded).all():
+        at = int(np.argmin(np.isfinite(traded)))
+        raise InvalidReturns(f"turnover[{at}] is {traded[at]}")
+    return known, traded
 
 
 def composite(horizon_scores: FloatArray, params: ProtocolParams = QUANTA) -> FloatArray:

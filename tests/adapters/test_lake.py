@@ -262,12 +262,12 @@ def test_a_verdict_holds_only_as_long_as_the_tables_it_rests_on(tmp_path: Path) 
         passed=True,
         content_hash=scores.content_hash,
         detail="",
-        inputs={"returns": returns.content_hash},
+        inputs={f"returns {EPOCH}": returns.content_hash},
     )
     assert lake.refusal("scores", EPOCH, ["contract"]) is None
     lake.publish("returns", EPOCH, pd.DataFrame({"r": [0.2]}), **stamps)
     refusal = lake.refusal("scores", EPOCH, ["contract"])
     assert refusal is not None
-    assert "rests on another version of returns: run scores again" in refusal
+    assert f"rests on another version of returns {EPOCH}: run scores again" in refusal
     with pytest.raises(GateNotPassed, match="rests on another version of returns"):
         lake.read("scores", EPOCH, gates=["contract"])

@@ -1,7 +1,7 @@
 """Poison in each table once: nothing bad is visible, nothing after it runs, nothing is paid."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,8 @@ import pytest
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.backfill import QUIET
+from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.protocol import (
     ballots,
@@ -25,7 +27,7 @@ from quanta_pipelines.protocol import (
 )
 from quanta_pipelines.resources import Platform
 
-from .conftest import PLAYED
+from .conftest import GENESIS, PLAYED
 
 EPOCH = PLAYED[-1]
 DOWNSTREAM = {
@@ -346,6 +348,59 @@ def test_a_restated_table_stops_what_rests_on_the_old_one(
     assert epoch_states(platform)[-1].settled
     # the old version is still there, beside the new one
     assert len(platform.lake.versions("validated_prices", EPOCH.id)) == 2
+
+
+def test_a_restated_epoch_closes_the_ones_after_it(
+    platform: Platform,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    last = EPOCH.previous()
+    assert epoch_states(platform)[-1].settled
+    with monkeypatch.context() as patch:
+        restated = Poison("validated_prices", oracle, "epoch_prices", one_basis_point_more, "")
+        poison(patch, restated)
+        assert run_epoch(last.previous()).success
+    state = epoch_states(platform)[-1]
+    assert (state.epoch_id, state.settled) == (last.id, False)
+    assert f"rests on another version of portfolio_returns {last.previous()}" in state.waiting_for
+    assert run_epoch(last).success
+    assert epoch_states(platform)[-1].settled
+
+
+def test_money_does_not_appear_where_a_carry_changes(
+    platform: Platform,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # one more token of revenue in an earlier epoch changes what it hands over
+    honest = SignalStore.snapshot
+
+    def richer(store: SignalStore, epoch_id: str) -> Any:
+        found = honest(store, epoch_id)
+        return replace(found, external_rao=found.external_rao + 4 * 10**9)
+
+    last = EPOCH.previous()
+    with monkeypatch.context() as patch:
+        patch.setattr(SignalStore, "snapshot", richer)
+        assert run_epoch(GENESIS).success
+    waiting = {state.epoch_id: state.waiting_for for state in epoch_states(platform)}
+    after = GENESIS.next().id
+    assert f"rests on another version of ledger_entries {GENESIS}: run rewards" in waiting[after]
+    assert waiting[last.id] == ""
+
+
+def test_the_first_epoch_cannot_be_moved_behind_published_ones(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    later = replace(platform, genesis=EPOCH)
+    job = build_defs(platform=later).resolve_job_def("epoch")
+    result = job.execute_in_process(
+        instance=instance, partition_key=EPOCH.id, raise_on_error=False, run_config=QUIET
+    )
+    assert not result.success
+    problems = str([e.step_failure_data.error for e in result.all_events if e.is_step_failure])
+    assert f"{EPOCH} is configured as the first epoch, but portfolios of" in problems
 
 
 def test_every_gate_is_poisoned_here() -> None:
