@@ -76,14 +76,15 @@ def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
 )
 def epoch_settlement(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Settle the epoch whose distribution began since the last tick."""
-    now = context.scheduled_execution_time
-    this_week = Epoch.containing(now.astimezone(ZoneInfo(NEW_YORK)).date())
+    now = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
+    last_tick = now - ONE_DAY  # the same time on yesterday's clock, 23 to 25 hours ago
+    this_week = Epoch.containing(now.date())
     for epoch in (this_week, this_week.previous()):
         try:
             begun = distribution_starts(epoch)
         except UnknownSessions:
             continue
-        if begun <= now < begun + ONE_DAY:
+        if last_tick < begun <= now:
             return _request(epoch)
     return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
 

@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from datetime import datetime
+from typing import Any, TextIO
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -95,13 +96,63 @@ def epoch_status(*, as_json: bool) -> None:
 
     states = epoch_states(_platform(current_settings()))
     if as_json:
-        click.echo(json.dumps([asdict(state) for state in states], indent=2))
+        rows = [{**asdict(state), "settled": state.settled} for state in states]
+        click.echo(json.dumps(rows, indent=2))
         return
     for state in states:
-        mark = "settled" if state.settled else f"open: {state.waiting_for}"
-        click.echo(f"{state.epoch_id}  {state.tables:>2} of {state.expected} tables  {mark}")
+        count = f"{state.tables:>2} of {state.expected} tables"
+        click.echo(f"{state.epoch_id}  {count}  {state.in_words()}")
     if not states:
         click.echo("no epoch has been run yet")
+
+
+@main.command()
+@click.argument("epoch", type=EpochId())
+@json_option
+def rescore(epoch: Epoch, *, as_json: bool) -> None:
+    """Compute EPOCH again from its stored inputs, publish nothing, and compare every table.
+
+    Leaves with 1 and names the first differing cell where a table is not identical.
+    """
+    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.rescore import comparison_lines
+    from quanta_pipelines.rescore import rescore as computed_again
+
+    try:
+        comparisons = computed_again(_platform(current_settings()), epoch)
+    except (MissingTable, GateNotPassed, ProtocolError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(found) for found in comparisons], indent=2))
+    else:
+        click.echo("\n".join(comparison_lines(comparisons)))
+    if not all(found.identical for found in comparisons):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("portfolio", type=click.File())
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), required=True, help="Last session to measure."
+)
+@json_option
+def backtest(portfolio: TextIO, as_of: datetime, *, as_json: bool) -> None:
+    """Measure the weights of PORTFOLIO, a JSON file, on past prices: hindsight, never a score."""
+    from quanta_pipelines.backtest import backtest as measured
+
+    vendors = _platform(current_settings()).vendors
+    try:
+        found = measured(json.load(portfolio), as_of=as_of.date(), vendors=vendors)
+    except (ProtocolError, json.JSONDecodeError) as error:
+        raise click.ClickException(f"{portfolio.name}: {error}") from error
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    click.echo(found.label)
+    for horizon in found.horizons:
+        click.echo(f"{horizon.horizon} sessions from {horizon.first_session} to {found.as_of}")
+        for name, value in horizon.metrics.items():
+            click.echo(f"  {name:<20}" + ("undefined" if value is None else f"{value:>12.6f}"))
 
 
 @main.command()
@@ -166,10 +217,20 @@ def _backfill(
             progress.advance(task)
             if not outcomes[-1].succeeded:
                 break
-        else:
+        # also after a failure: what a failed gate withdrew must not stay on the leaderboard
+        if outcomes[-1].succeeded or current_settings().warehouse.exists():
             progress.update(task, description="marts")
             outcomes.append(work.marts())
             progress.advance(task)
+    _report(outcomes, as_json=as_json)
+    if talk and not as_json:
+        seconds = sum(outcome.seconds for outcome in outcomes)
+        click.echo(f"{len(epochs)} epochs settled and the marts published in {seconds:.1f} s")
+    return outcomes
+
+
+def _report(outcomes: list[Any], *, as_json: bool) -> None:
+    """Print what failed and why, and leave with 1 when anything did."""
     if as_json:
         click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     failed = [outcome for outcome in outcomes if not outcome.succeeded]
@@ -178,10 +239,6 @@ def _backfill(
             click.echo(f"{outcome.epoch_id or outcome.job}: {problem}", err=True)
     if failed:
         sys.exit(1)
-    if talk and not as_json:
-        seconds = sum(outcome.seconds for outcome in outcomes)
-        click.echo(f"{len(epochs)} epochs settled and the marts published in {seconds:.1f} s")
-    return outcomes
 
 
 def _require_configured(epochs: tuple[Epoch, ...]) -> None:

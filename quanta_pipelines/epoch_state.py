@@ -3,18 +3,36 @@
 from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS
+from quanta_pipelines.adapters.lake import Lake
+from quanta_pipelines.protocol.ranking import Standing
 from quanta_pipelines.resources import Platform
 
 
 @dataclass(frozen=True)
 class EpochState:
-    """One epoch that has at least one table."""
+    """One epoch that has at least one table.
+
+    ``published`` epochs have every table with every gate passed; without ``consensus`` too little
+    stake voted, antes went back and the epoch is not settled.
+    """
 
     epoch_id: str
     tables: int
     expected: int
-    settled: bool
+    published: bool
+    consensus: bool
     waiting_for: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether the epoch was paid as the rules want it."""
+        return self.published and self.consensus
+
+    def in_words(self) -> str:
+        """The state in one line."""
+        if not self.published:
+            return f"open: {self.waiting_for}"
+        return "settled" if self.consensus else "no consensus: antes went back, emission is carried"
 
 
 def epoch_states(platform: Platform) -> list[EpochState]:
@@ -33,8 +51,16 @@ def epoch_states(platform: Platform) -> list[EpochState]:
                 epoch_id=epoch_id,
                 tables=sum(lake.exists(table, epoch_id) for table in CONTRACTS),
                 expected=len(CONTRACTS),
-                settled=not refusals,
+                published=not refusals,
+                consensus=not refusals and _has_consensus(lake, epoch_id),
                 waiting_for=refusals[0] if refusals else "",
             )
         )
     return states
+
+
+def _has_consensus(lake: Lake, epoch_id: str) -> bool:
+    """Whether the votes ranked anyone, or there was no one to rank."""
+    if lake.version("consensus", epoch_id).rows:
+        return True
+    return not (lake.read("scores", epoch_id)["standing"] == Standing.RANKED).any()

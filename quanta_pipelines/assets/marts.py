@@ -69,10 +69,10 @@ def marts(
     """Builds the marts over all epochs that passed their gates; publishes them when tests pass."""
     platform: Platform = context.resources.platform
     states = epoch_states(platform)
-    settled = [state.epoch_id for state in states if state.settled]
+    settled = [state.epoch_id for state in states if state.published]
     if not settled:
         raise dg.Failure("no epoch is settled yet: run an epoch first", allow_retries=False)
-    left_out = {state.epoch_id: state.waiting_for for state in states if not state.settled}
+    left_out = {state.epoch_id: state.waiting_for for state in states if not state.published}
     build = platform.warehouse.build(platform.lake.root, settled, MARTS)
     yield from _reported(build, {"epochs": len(settled), "epochs left out": left_out})
 

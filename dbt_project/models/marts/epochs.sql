@@ -24,6 +24,14 @@ votes as (
     group by all
 ),
 
+agreed as (
+    select
+        epoch_id,
+        count(*) as n_agreed,
+    from {{ ref('stg_consensus') }}
+    group by all
+),
+
 winners as (
     select
         epoch_id,
@@ -70,11 +78,13 @@ totals as (
         standings.* exclude (epoch_id),
         coalesce(votes.n_validators, 0) as n_validators,
         coalesce(winners.n_paid, 0) as n_paid,
+        standings.n_ranked = 0 or coalesce(agreed.n_agreed, 0) > 0 as has_consensus,
         movements.* exclude (epoch_id),
     from settled
     inner join prices using (epoch_id)
     left join standings using (epoch_id)
     left join votes using (epoch_id)
+    left join agreed using (epoch_id)
     left join winners using (epoch_id)
     left join movements using (epoch_id)
 )
