@@ -66,7 +66,7 @@ class HorizonMetrics(
 
 
 class ScoreIntervals(EpochTable, key=("hotkey",)):
-    """One row per miner with a portfolio: the 95 percent interval of its composite."""
+    """One row per miner with a portfolio: bootstrap interval of its composite, nominally 95 %."""
 
     hotkey: str = hotkey()
     lower: float = fraction("Lower end of the interval", nullable=True)

@@ -51,7 +51,7 @@ def leaderboard_table(board: pd.DataFrame, epoch_id: str) -> Table:
         "rank",
         "hotkey",
         "composite",
-        "95 % interval",
+        "interval",
         "tier",
         "7d",
         "30d",

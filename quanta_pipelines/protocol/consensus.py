@@ -1,5 +1,6 @@
 """From the votes of all validators to one row per ranked miner: weight, rank, tier, eligibility.
 
+Who is ranked follows from the votes too: platforms whose own scores differ settle the same miners.
 What one validator submits lives in ``votes``, how stake counts in ``stakes``, the formulas over
 matrices in ``yuma``; their public names can be imported from here. What a tier is paid lives in
 ``rewards``.
@@ -17,6 +18,7 @@ from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.ranking import (
     PerformanceTier,
+    Standing,
     eligible,
     ineligibility,
     percentile,
@@ -27,6 +29,7 @@ from quanta_pipelines.protocol.stakes import (
     CappedStakes,
     cap_stakes,
     capped_stakes,
+    exact,
     exact_stakes,
     quorum,
 )
@@ -102,6 +105,12 @@ class _Ballots:
     columns: npt.NDArray[np.intp]
     shape: tuple[int, int]
 
+    def reported(self) -> BoolArray:
+        """Where a voter has a cell."""
+        filled = np.zeros(self.shape, dtype=bool)
+        filled[self.rows, self.columns] = True
+        return filled
+
     def matrix(self, column: str) -> FloatArray:
         """One column of the votes, NaN where a voter has no cell."""
         filled = np.full(self.shape, np.nan)
@@ -118,16 +127,18 @@ def consensus_table(
     epoch_id: str,
     params: ProtocolParams = QUANTA,
 ) -> pd.DataFrame:
-    """One row per miner that ``scores`` ranks, by hotkey: what the validators agree on.
+    """One row per miner that enough of the present stake ranks, by hotkey: what is agreed on.
 
     ``stakes`` holds the rao of every eligible validator, whether it voted or not. Who is silent
-    abstains. Without a quorum, or without a ranked miner, the table has no row: no consensus.
+    abstains. ``scores`` are this platform's: they say who revealed, when it was committed, and,
+    where ``rank_by`` is ``own_score``, the score; not who is ranked. Without a quorum, or where the
+    votes rank nobody, the table has no row: no consensus.
     """
-    ranked = scores[scores["standing"] == "ranked"].sort_values("hotkey", ignore_index=True)
     voters = _voters(validator_weights, stakes, params)
-    if ranked.empty or not voters:
-        return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
     shares = capped_stakes([stakes[name] for name in voters], params).shares
+    ranked = _ranked(validator_weights, scores, voters, shares, params)
+    if ranked.empty:
+        return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
     ballots = _ballots(validator_weights, voters, ranked["hotkey"])
     table = ranked[["hotkey", "final_score", "committed_at"]].assign(
         epoch_id=epoch_id,
@@ -144,6 +155,27 @@ def _voters(votes: pd.DataFrame, stakes: Mapping[str, int], params: ProtocolPara
     if not quorum([stakes[name] for name in names], present, params.consensus.kappa):
         return []
     return [name for name, here in zip(names, present, strict=True) if here and stakes[name]]
+
+
+def _ranked(
+    votes: pd.DataFrame,
+    scores: pd.DataFrame,
+    voters: Sequence[str],
+    shares: Sequence[Fraction],
+    params: ProtocolParams,
+) -> pd.DataFrame:
+    """Rows of ``scores`` that voters with at least kappa of the present stake have a cell for.
+
+    Whether a portfolio was revealed is a fact of the intake and no opinion: without one here, no
+    vote ranks a miner.
+    """
+    revealed = scores[scores["standing"] != Standing.UNREVEALED]
+    revealed = revealed.sort_values("hotkey", ignore_index=True)
+    reported = _ballots(votes, voters, revealed["hotkey"]).reported()
+    units, kappa = exact_stakes(shares), exact(params.consensus.kappa)
+    support = reported.T.astype(object) @ np.array(units, dtype=object)
+    enough = support * kappa.denominator >= kappa.numerator * sum(units)
+    return revealed[np.asarray((support > 0) & enough, dtype=bool)].reset_index(drop=True)
 
 
 def _ballots(votes: pd.DataFrame, voters: Sequence[str], hotkeys: "pd.Series[str]") -> _Ballots:
@@ -179,7 +211,8 @@ def _judged(
 ) -> pd.DataFrame:
     """The table with what follows from the agreed numbers: rank, tier, eligibility."""
     own = params.consensus.rank_by == "own_score"
-    value = table["final_score" if own else "consensus_weight"].to_numpy(dtype=np.float64)
+    # The votes may rank a miner without a score here: then its own score counts as 0
+    value = np.nan_to_num(table["final_score" if own else "consensus_weight"], nan=0.0)
     arrival = [table["committed_at"].astype("int64"), table["hotkey"]]
     ranks = rank(value, arrival if params.scoring.tie_order == "arrival" else None)
     composite = table["composite"].to_numpy(dtype=np.float64)

@@ -5,19 +5,20 @@ Weights are whole units of 10^-9, so that a row sums to one exactly. How rows ar
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from quanta_pipelines.protocol.apportion import largest_remainder
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.stakes import Stakes, exact, exact_stakes
 from quanta_pipelines.protocol.yuma import row_sums
 
-WEIGHT_UNITS = 10**9  # a row's sum
+WEIGHT_UNITS = 10**9  # a row's sum; data_contracts.consensus has to repeat it
 _SCORE_UNITS = 10**6  # scores carry 6 decimals
 _U16 = 65_535
 _EPS_UNITS, _NEARBY_PERCENT = 1_000, 10  # distance from consensus: max(1e-6, 10 %)
@@ -26,8 +27,11 @@ _EPS_UNITS, _NEARBY_PERCENT = 1_000, 10  # distance from consensus: max(1e-6, 10
 def weight_units(final_scores: FloatArray) -> IntArray:
     """Scores divided by their sum, in units of 10^-9 that sum to 10^9.
 
-    Equal remainders are served in the order given, that of the hotkeys. Scores that are all 0
-    carry no information and give no weights: zeros, never uniform ones.
+    What rounding down leaves over goes to whole groups of equal scores, the largest remainder
+    first, as long as a group fits: equal scores get equal weights, hence equal ranks and rewards.
+    Only what fits no group is given out in the order given, that of the hotkeys; where all scores
+    are equal that cannot be avoided. A better score never gets less. Scores that are all 0 carry
+    no information and give no weights: zeros, never uniform ones.
     """
     scores = np.asarray(final_scores, dtype=np.float64)
     if not (np.isfinite(scores) & (scores >= 0)).all():
@@ -35,7 +39,30 @@ def weight_units(final_scores: FloatArray) -> IntArray:
     micro = np.rint(scores * _SCORE_UNITS).astype(np.int64).tolist()
     if not any(micro):
         return np.zeros(len(scores), dtype=np.int64)
-    return np.array(largest_remainder(WEIGHT_UNITS, micro), dtype=np.int64)
+    return np.array(_shared_out(micro), dtype=np.int64)
+
+
+def _shared_out(scores: Sequence[int]) -> list[int]:
+    """Units in proportion to the scores; one group of equal scores at most is split."""
+    whole, sizes = sum(scores), Counter(scores)
+    quotas = {score: divmod(WEIGHT_UNITS * score, whole) for score in sizes}
+    units = {score: floor for score, (floor, _) in quotas.items()}
+    left = WEIGHT_UNITS - sum(sizes[score] * floor for score, floor in units.items())
+    following = {worse: better for better, worse in pairwise(sorted(sizes, reverse=True))}
+    waiting = []
+    for score in sorted(sizes, key=lambda score: -quotas[score][1]):
+        better = following.get(score)
+        overtakes = better is not None and units[better] == units[score]
+        if sizes[score] > left or overtakes or quotas[score][1] == 0:
+            waiting.append(score)
+        else:
+            units[score] += 1
+            left -= sizes[score]
+    parts = [units[score] for score in scores]
+    split = [at for at, score in enumerate(scores) if waiting and score == waiting[0]]
+    for at in split[:left]:
+        parts[at] += 1
+    return parts
 
 
 def drawdown_columns(params: ProtocolParams = QUANTA) -> list[str]:
