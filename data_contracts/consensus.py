@@ -17,7 +17,7 @@ from data_contracts.columns import (
 )
 from data_contracts.contract import EpochTable
 
-WEIGHT_UNITS = 10**9
+WEIGHT_UNITS = 10**9  # as in protocol.votes: contracts import nothing of the rules but parameters
 
 
 class ValidatorWeights(
@@ -40,7 +40,7 @@ class ValidatorWeights(
 
 
 class Consensus(EpochTable, key=("hotkey",), invariants=("consensus_within_votes",)):
-    """One row per ranked miner: the agreed weight and what follows from it."""
+    """One row per miner that enough of the present stake ranks: its weight and what follows."""
 
     hotkey: str = hotkey()
     consensus_weight: float = fraction("Stake-weighted median of the votes")

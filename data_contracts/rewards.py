@@ -26,7 +26,8 @@ class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger
     """One row per miner with an ante: where it went and what was earned."""
 
     hotkey: str = hotkey()
-    standing: str = member(STANDINGS, "How the miner takes part.")
+    standing: str = member(STANDINGS, "How the miner takes part, by the votes first.")
+    reason: str = text("Why it is not ranked; empty when it is.")
     eligible: bool = text("Fulfils the conditions for rewards.")
     rank: Int = pa.Field(ge=1, nullable=True, description="Competition rank on consensus.")
     tier: str = member(TIERS, "Tier of the rank.", nullable=True)
@@ -38,6 +39,12 @@ class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger
     payout_rao: int = rao("Reward less fee, plus the ante that comes back")
     ante_returned_rao: int = rao("Part of the ante that comes back")
     ante_burned_rao: int = rao("Part of the ante that is destroyed")
+
+    @pa.dataframe_check
+    @classmethod
+    def unranked_have_a_reason(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """A reason stands exactly where a miner is not ranked."""
+        return (frame["standing"] == "ranked") == (frame["reason"] == "")
 
     @pa.dataframe_check
     @classmethod

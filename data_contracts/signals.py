@@ -31,7 +31,7 @@ class Commitments(EpochTable, key=("hotkey",)):
 class Reveals(EpochTable, key=("reveal_id",)):
     """One row per reveal that was received, with its verdict."""
 
-    reveal_id: int = count("Number of the reveal in the signal store.", low=1)
+    reveal_id: int = count("Number of the reveal within the epoch, by receipt.", low=1)
     hotkey: str = hotkey()
     commitment: str = hex64("Commitment that it claims to open")
     received_at: Instant = instant("When the intake received it")

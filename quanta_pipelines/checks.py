@@ -90,7 +90,7 @@ def validators_rows_sum_to_one(look: Look) -> pd.DataFrame:
 
 
 def consensus_within_votes(look: Look) -> pd.DataFrame:
-    """The agreed weight is one that some validator gave, and ranks follow it."""
+    """The agreed weight is one that some validator gave; ranks and tiers follow it."""
     return invariants.inconsistent_consensus(
         look("consensus"), look("validator_weights"), look.platform.params
     )

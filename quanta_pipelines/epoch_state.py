@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.lake import Lake
-from quanta_pipelines.protocol.ranking import Standing
 from quanta_pipelines.resources import Platform
 
 
@@ -60,7 +59,6 @@ def epoch_states(platform: Platform) -> list[EpochState]:
 
 
 def _has_consensus(lake: Lake, epoch_id: str) -> bool:
-    """Whether the votes ranked anyone, or there was no one to rank."""
-    if lake.version("consensus", epoch_id).rows:
-        return True
-    return not (lake.read("scores", epoch_id)["standing"] == Standing.RANKED).any()
+    """Whether the votes ranked anyone, or nobody was there to vote for."""
+    votes = lake.version("validator_weights", epoch_id).rows
+    return votes == 0 or lake.version("consensus", epoch_id).rows > 0

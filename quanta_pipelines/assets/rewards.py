@@ -13,6 +13,7 @@ from quanta_pipelines.resources import EpochRun
 def rewards(
     run: EpochRun,
     consensus: pd.DataFrame,
+    validator_weights: pd.DataFrame,
     scores: pd.DataFrame,
     commitments: pd.DataFrame,
 ) -> Frames:
@@ -26,6 +27,7 @@ def rewards(
         external_rao=snapshot.external_rao,
         carry_in_rao=ledger.carry_of(run.previous("ledger_entries", LedgerEntries.gates())),
         epoch_id=run.id,
+        voted=not validator_weights.empty,
         params=run.params,
     )
     return {"rewards": tables.rewards, "ledger_entries": tables.ledger_entries}

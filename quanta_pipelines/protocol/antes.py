@@ -25,10 +25,10 @@ WINNING = (PerformanceTier.TOP_TIER, PerformanceTier.PROFITABLE)
 
 @dataclass(frozen=True, slots=True)
 class RewardEntry:
-    """A miner with an ante in escrow; ``score`` is what it is ranked by."""
+    """A miner with an ante in escrow; ``score`` is what it is ranked by, exactly."""
 
     hotkey: str
-    score: Decimal
+    score: Decimal | int
     ante_rao: int
     eligible: bool = True
     standing: str = "ranked"
@@ -73,7 +73,8 @@ def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> lis
     by_arrival = params.scoring.tie_order == "arrival"
     # copy_negate: a minus sign would round a score to the precision of the thread's context
     ordered = sorted(
-        entries, key=lambda entry: (entry.score.copy_negate(), "" if by_arrival else entry.hotkey)
+        entries,
+        key=lambda entry: (Decimal(entry.score).copy_negate(), "" if by_arrival else entry.hotkey),
     )
     ranks: list[int] = []
     for at, entry in enumerate(ordered):

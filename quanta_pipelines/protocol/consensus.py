@@ -212,7 +212,8 @@ def _judged(
     """The table with what follows from the agreed numbers: rank, tier, eligibility."""
     own = params.consensus.rank_by == "own_score"
     # The votes may rank a miner without a score here: then its own score counts as 0
-    value = np.nan_to_num(table["final_score" if own else "consensus_weight"], nan=0.0)
+    given = table["final_score" if own else "consensus_weight"].to_numpy(dtype=np.float64)
+    value = np.nan_to_num(given, nan=0.0)
     arrival = [table["committed_at"].astype("int64"), table["hotkey"]]
     ranks = rank(value, arrival if params.scoring.tie_order == "arrival" else None)
     composite = table["composite"].to_numpy(dtype=np.float64)

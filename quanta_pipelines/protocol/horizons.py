@@ -22,6 +22,8 @@ from quanta_pipelines.protocol.metrics import (
 )
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
+DECIMALS = 9  # of a published measure; composites have 6
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -49,7 +51,8 @@ def horizon_table(
 
     ``history`` holds ``PortfolioReturns`` of this and earlier epochs in any order; what lies before
     a miner's unbroken history does not count. ``history_sessions`` is capped at what a rule asks
-    for: the longest horizon.
+    for: the longest horizon. Measures have 9 decimals: ``exp`` and ``pow`` differ in their last
+    bits between processors, and two validators' tables shall be the same bytes.
     """
     panel = panel_of(history, epoch_id, params)
     sessions = history_sessions(panel.returns)
@@ -70,7 +73,8 @@ def horizon_table(
             "history_sessions": sessions[rows],
         }
         tables.append(pd.DataFrame(table))
-    return pd.concat(tables).sort_values(["hotkey", "horizon"], ignore_index=True)
+    found = pd.concat(tables).round(DECIMALS)
+    return found.sort_values(["hotkey", "horizon"], ignore_index=True)
 
 
 def panel_of(history: pd.DataFrame, epoch_id: str, params: ProtocolParams) -> Panel:

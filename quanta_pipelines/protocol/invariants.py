@@ -6,15 +6,17 @@ rules. They recompute as little as possible of what they check, and never with t
 
 from collections.abc import Sequence
 from datetime import date
+from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from quanta_pipelines.protocol.commit_reveal import commitment as commitment_of
 from quanta_pipelines.protocol.params import ProtocolParams
 from quanta_pipelines.protocol.portfolio import portfolio_hash
+from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 
-WEIGHT_UNITS = 10**9
 INTERNAL_ACCOUNTS = ("pool", "treasury", "burn", "carry", "validators", "owner")
 
 
@@ -104,14 +106,16 @@ def inconsistent_metrics(
         + rules.max_drawdown_weight * metrics["drawdown_score"]
         + rules.turnover_weight * metrics["turnover_score"]
     )
-    off = (expected - metrics["horizon_score"]).abs() > 1e-9
+    off = (expected - metrics["horizon_score"]).abs() > 2e-9  # every part has 9 decimals
     return metrics[off | ~metrics["hotkey"].isin(returns["hotkey"])]
 
 
 def misranked(table: pd.DataFrame, score: str, rank: str, params: ProtocolParams) -> pd.DataFrame:
-    """Ranked rows whose rank is not one more than the number of better scores.
+    """Ranked rows whose rank is not one more than the number of better scores, or of another tier.
 
-    Where ties are ordered by arrival, every rank within the tie is right.
+    Where ties are ordered by arrival, every rank within the tie is right. An agreed weight of 0 is
+    in the penalty band at any rank. The tiers of the ``percentile`` rule are floats' and not
+    compared.
     """
     ranked = table[table[rank].notna()]
     scores = np.sort(ranked[score].to_numpy(dtype=float))
@@ -125,8 +129,28 @@ def misranked(table: pd.DataFrame, score: str, rank: str, params: ProtocolParams
         wrong = found != better + 1
     percentile = 1 - (found - 1) / max(scores.size, 1)
     wrong |= np.abs(ranked["percentile"].to_numpy(dtype=float) - percentile) > 1e-12
+    if params.scoring.tier_rule == "exact":
+        tiers = _tiers_of(found.tolist(), params)
+        if score == "consensus_weight":
+            tiers[own == 0] = "penalty_band"
+        wrong |= ranked["tier"].to_numpy(dtype=object) != tiers
     offending: pd.DataFrame = ranked.loc[wrong]
     return offending
+
+
+def _tiers_of(ranks: Sequence[int], params: ProtocolParams) -> npt.NDArray[np.object_]:
+    """Tiers of all ranks, from the shares of better miners that each tier leaves in front."""
+    rules = params.scoring
+    cuts = (
+        ("top_tier", Fraction(rules.top_tier_percent)),
+        ("profitable", Fraction(rules.profitable_tier_percent)),
+        ("break_even", 1 - Fraction(rules.penalty_band_percent)),
+        ("penalty_band", Fraction(2)),
+    )
+    n = len(ranks)
+    return np.array(
+        [next(tier for tier, cut in cuts if rank - 1 < cut * n) for rank in ranks], dtype=object
+    )
 
 
 def rows_not_one(votes: pd.DataFrame) -> pd.DataFrame:
@@ -139,15 +163,16 @@ def rows_not_one(votes: pd.DataFrame) -> pd.DataFrame:
 def inconsistent_consensus(
     consensus: pd.DataFrame, votes: pd.DataFrame, params: ProtocolParams
 ) -> pd.DataFrame:
-    """Agreed weights that no validator gave, and ranks that do not follow them.
+    """Agreed weights that no validator gave, miners without a vote, ranks that do not follow.
 
-    Zero is always possible: who leaves a miner out gives it nothing.
+    Zero is possible for who has a vote: a validator that leaves it out gives it nothing.
     """
     given = set(zip(votes["hotkey"], votes["weight_units"], strict=True))
+    voted = set(votes["hotkey"])
     units = np.rint(consensus["consensus_weight"].to_numpy() * WEIGHT_UNITS).astype(np.int64)
     known = np.array(
         [
-            unit == 0 or (hotkey, unit) in given
+            (unit == 0 and hotkey in voted) or (hotkey, unit) in given
             for hotkey, unit in zip(consensus["hotkey"], units, strict=True)
         ],
         dtype=bool,
@@ -165,7 +190,8 @@ def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFra
         "amount_rao"
     ].sum()
     paid = rewards.set_index("hotkey")["payout_rao"]
-    both = pd.DataFrame({"payout_rao": paid, "moved_rao": moved}).fillna(0).astype("int64")
+    miners = paid.index.union(moved.index)
+    both = pd.DataFrame({"payout_rao": _whole(paid, miners), "moved_rao": _whole(moved, miners)})
     return both[both["payout_rao"] != both["moved_rao"]].rename_axis("hotkey").reset_index()
 
 
@@ -176,12 +202,18 @@ def open_accounts(ledger: pd.DataFrame) -> pd.DataFrame:
     """
     paid = ledger.groupby("from_account")["amount_rao"].sum()
     received = ledger.groupby("to_account")["amount_rao"].sum()
-    balance = received.sub(paid, fill_value=0).astype("int64").rename("balance_rao")
+    accounts = received.index.union(paid.index)
+    balance = (_whole(received, accounts) - _whole(paid, accounts)).rename("balance_rao")
     name = balance.index.to_series()
     must_be_zero = (name == "pool") | name.str.startswith("escrow:")
     internal = name.isin([account for account in INTERNAL_ACCOUNTS if account != "carry"])
     wrong = (must_be_zero & (balance != 0)) | (internal & (balance < 0))
     return balance[wrong].rename_axis("account").reset_index()
+
+
+def _whole(amounts: "pd.Series[int]", accounts: pd.Index) -> "pd.Series[int]":
+    """Amounts of all accounts, 0 where there is none; a missing value would make them floats."""
+    return amounts.reindex(accounts, fill_value=0)
 
 
 def _weights(positions: str) -> dict[str, float]:

@@ -5,7 +5,7 @@ Refuses what no rule can settle. Whether vendors agree, and what is settled, is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,7 @@ def _checked(vendor_prices: pd.DataFrame) -> pd.DataFrame:
     if absent := [name for name in _COLUMNS if name not in vendor_prices.columns]:
         raise InvalidPrices(f"observed prices lack the columns {', '.join(absent)}")
     seen = vendor_prices[_COLUMNS].astype(dict.fromkeys(_NUMBERS, np.float64))
+    _refuse_text(seen["fetched_at"])
     seen["session"] = pd.to_datetime(seen["session"])
     if seen["session"].dt.tz is not None or seen["fetched_at"].dt.tz is None:
         raise InvalidPrices("session is a date without a time zone, fetched_at a time with one")
@@ -117,6 +118,15 @@ def _checked(vendor_prices: pd.DataFrame) -> pd.DataFrame:
         _refuse(seen, wrong, f"{name} is not {'positive' if least_is_wrong else 'at least zero'}")
     _refuse(seen, np.isinf(seen["volume"]) | (seen["volume"] < 0), "volume is not at least zero")
     return seen
+
+
+def _refuse_text(instants: "pd.Series[Any]") -> None:
+    """Instants are compared and converted; text would have to be guessed at."""
+    if not pd.api.types.is_datetime64_any_dtype(instants):
+        shown = "" if instants.empty else f", {instants.iloc[0]!r}"
+        raise InvalidPrices(
+            f"{instants.name} holds times with a time zone, not {instants.dtype}{shown}"
+        )
 
 
 def _refuse(seen: pd.DataFrame, wrong: "pd.Series[bool]", reason: str) -> None:

@@ -5,8 +5,11 @@ makes a rao cannot be constructed. Ranks and antes come from ``antes``, weights 
 where each rao moves, and the tables, live in ``ledger``.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Integral
 
 from quanta_pipelines.protocol.antes import (
     AT_STAKE,
@@ -135,9 +138,13 @@ def settle(
     """Settle an epoch: ``emission_rao`` is the whole subnet's emission T.
 
     Ranked miners come first in the allocations, best first, then the others by hotkey. The order
-    of ``entries`` counts only inside ties, and only where ``tie_order`` is ``arrival``.
+    of ``entries`` counts only inside ties, and only where ``tie_order`` is ``arrival``. Amounts may
+    be any whole numbers, NumPy's included.
     """
-    _check(entries, (emission_rao, external_rao, carry_in_rao))
+    entries = _checked(entries)
+    emission_rao = _whole_rao(emission_rao, "emission_rao")
+    external_rao = _whole_rao(external_rao, "external_rao")
+    carry_in_rao = _whole_rao(carry_in_rao, "carry_in_rao")
     rules, emission = params.tokenomics, split_emission(emission_rao, params)
     refused = {entry.hotkey for entry in entries if is_refused(entry, params)}
     lines = placed([entry for entry in entries if entry.hotkey not in refused], params)
@@ -172,17 +179,48 @@ def expected_reward(
     return largest_remainder(pool_rao, weights)[rank - 1]
 
 
-def _check(entries: Sequence[RewardEntry], income: Sequence[int]) -> None:
-    if len({entry.hotkey for entry in entries}) < len(entries):
-        raise InvalidEntries("a hotkey has one entry, and one of these has more")
-    for rao in (*income, *(entry.ante_rao for entry in entries)):
-        if not isinstance(rao, int) or rao < 0:
-            raise InvalidEntries(f"money is a whole number of rao, not {rao!r}")
+def _checked(entries: Sequence[RewardEntry]) -> list[RewardEntry]:
+    """The entries in Python's own numbers, which neither round nor overflow."""
+    for hotkey, count in Counter(entry.hotkey for entry in entries).items():
+        if count > 1:
+            raise InvalidEntries(f"{hotkey} has {count} entries, a hotkey has one")
     for entry in entries:
         if entry.standing not in STANDINGS:
-            raise InvalidEntries(f"{entry.hotkey}: there is no standing {entry.standing!r}")
-        if entry.standing == Standing.RANKED and not (entry.score.is_finite() and entry.score >= 0):
-            raise InvalidEntries(f"{entry.hotkey}: a score of {entry.score} has no rank")
+            raise InvalidEntries(
+                f"{entry.hotkey}: a standing is one of {', '.join(STANDINGS)}, "
+                f"not {entry.standing!r}"
+            )
+    return [
+        replace(
+            entry,
+            score=_exact_score(entry),
+            ante_rao=_whole_rao(entry.ante_rao, f"{entry.hotkey}: ante_rao"),
+        )
+        for entry in entries
+    ]
+
+
+def _whole_rao(amount: object, name: str) -> int:
+    if isinstance(amount, bool) or not isinstance(amount, Integral):
+        raise InvalidEntries(f"{name} is a whole number of rao, not {amount!r}")
+    if int(amount) < 0:
+        raise InvalidEntries(f"{name} is at least 0 rao, not {int(amount)}")
+    return int(amount)
+
+
+def _exact_score(entry: RewardEntry) -> Decimal:
+    """The score as a decimal; a float's last bits would decide ranks, so it is refused."""
+    score: object = entry.score
+    if isinstance(score, Integral) and not isinstance(score, bool):
+        score = Decimal(int(score))
+    if not isinstance(score, Decimal):
+        wanted = "a score is a Decimal or a whole number"
+        raise InvalidEntries(f"{entry.hotkey}: {wanted}, not {entry.score!r}")
+    if entry.standing == Standing.RANKED and not (score.is_finite() and score >= 0):
+        raise InvalidEntries(
+            f"{entry.hotkey}: a ranked score is finite and at least 0, not {score}"
+        )
+    return score
 
 
 def _pot(lines: Sequence[Line], income_rao: int, carry_in_rao: int, params: ProtocolParams) -> _Pot:

@@ -103,10 +103,14 @@ def score(returns: FloatArray, turnover: FloatArray, params: ProtocolParams = QU
 
 def checked_panel(returns: FloatArray, turnover: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Both as float64, if returns are absent before a history alone and every number is one."""
-    known = np.asarray(returns, dtype=np.float64)
+    known, traded = np.asarray(returns, dtype=np.float64), np.asarray(turnover, dtype=np.float64)
+    if known.ndim != 2 or traded.shape != known.shape[:1]:
+        raise InvalidReturns(
+            "returns have the shape (portfolios, sessions) and turnover (portfolios,), one "
+            f"portfolio's [1, n] and [1]: not {known.shape} and {traded.shape}"
+        )
     history_sessions(known)
     checked_returns(np.where(np.isnan(known), 0.0, known))  # names the place in the whole input
-    traded = np.asarray(turnover, dtype=np.float64)
     if not np.isfinite(traded).all():
         at = int(np.argmin(np.isfinite(traded)))
         raise InvalidReturns(f"turnover[{at}] is {traded[at]}")

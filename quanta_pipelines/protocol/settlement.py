@@ -22,6 +22,7 @@ _COLUMNS = {
     "epoch_id": "object",
     "hotkey": "object",
     "standing": "object",
+    "reason": "object",
     "eligible": "bool",
     "rank": "Int64",
     "tier": "object",
@@ -34,6 +35,12 @@ _COLUMNS = {
     "ante_returned_rao": "int64",
     "ante_burned_rao": "int64",
 }
+
+# Why a miner is not ranked, where its score does not say it
+_NO_CONSENSUS = "the votes rank nobody: the epoch is not settled"
+_NOT_SUPPORTED = "ranked here, but too little of the validators' stake ranks it"
+_REFUSED = "the ante is outside the limits"
+_FORFEITS = "a further member of a cluster, below the penalty cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +60,22 @@ def settlement_tables(
     external_rao: int,
     carry_in_rao: int,
     epoch_id: str,
+    voted: bool,
     cluster_members: Collection[str] = (),
     params: ProtocolParams = QUANTA,
 ) -> SettlementTables:
     """Settle an epoch: one row of rewards per standing commitment.
 
-    ``emission_rao`` is the whole subnet's. Ranked miners take rank and eligibility from
-    ``consensus``; where it is empty although miners are ranked there is no consensus, so every
-    ante goes back and the rest is carried. ``cluster_members`` are further members of clusters:
-    the unranked among them forfeit their ante below the penalty cut.
+    ``emission_rao`` is the whole subnet's. Who is ranked, and who is eligible, is what
+    ``consensus`` says; ``scores`` say how the others stand. ``voted`` is whether there were votes:
+    where there were, and ``consensus`` is empty, the epoch is not settled: every ante goes back,
+    unrevealed ones included, and the rest is carried. Without any vote nobody was ranked, and what
+    was not revealed is forfeited as ever.
+    ``cluster_members`` are further members of clusters: the unranked among them forfeit their ante
+    below the penalty cut.
     """
-    entries = _entries(consensus, scores, commitments, params)
+    known = _known(consensus, scores, commitments, voted=voted)
+    entries = _entries(known, consensus, params)
     if cluster_members:
         entries = _forfeiting(entries, consensus, scores, cluster_members)
     settlement = settle(
@@ -75,27 +87,42 @@ def settlement_tables(
     )
     antes = {entry.hotkey: entry.ante_rao for entry in entries}
     return SettlementTables(
-        rewards=_rewards_table(settlement, antes, epoch_id),
+        rewards=_rewards_table(
+            settlement, antes, dict(zip(known["hotkey"], known["reason"], strict=True)), epoch_id
+        ),
         ledger_entries=ledger_table(movements(settlement, antes), epoch_id),
     )
 
 
-def _entries(
-    consensus: pd.DataFrame,
-    scores: pd.DataFrame,
-    commitments: pd.DataFrame,
-    params: ProtocolParams,
-) -> list[RewardEntry]:
-    """One entry per commitment, in the order of arrival."""
+def _known(
+    consensus: pd.DataFrame, scores: pd.DataFrame, commitments: pd.DataFrame, *, voted: bool
+) -> pd.DataFrame:
+    """One row per commitment, in the order of arrival, with its standing and why it is not ranked.
+
+    The votes come first, this platform's own scores only where they say nothing.
+    """
     _check_miners(consensus, scores, commitments)
+    own = ["hotkey", "standing", "reason", "final_score", "committed_at"]
     known = (
         commitments[["hotkey", "ante_rao"]]
-        .merge(scores[["hotkey", "standing", "final_score", "committed_at"]], on="hotkey")
+        .merge(scores[own], on="hotkey")
         .merge(consensus[["hotkey", "consensus_weight"]], on="hotkey", how="left")
         .sort_values(["committed_at", "hotkey"])
     )
-    if consensus.empty and (scores["standing"] == Standing.RANKED).any():
-        known["standing"] = Standing.UNRANKED.value
+    agreed = known["hotkey"].isin(consensus["hotkey"])
+    alone = ~agreed & (known["standing"] == Standing.RANKED)
+    if consensus.empty and voted:
+        alone |= known["standing"] == Standing.UNREVEALED
+    known.loc[agreed, ["standing", "reason"]] = [Standing.RANKED.value, ""]
+    known.loc[alone, "standing"] = Standing.UNRANKED.value
+    known.loc[alone, "reason"] = _NO_CONSENSUS if consensus.empty else _NOT_SUPPORTED
+    return known
+
+
+def _entries(
+    known: pd.DataFrame, consensus: pd.DataFrame, params: ProtocolParams
+) -> list[RewardEntry]:
+    """One entry per commitment, in the order of arrival."""
     rows = zip(
         known["hotkey"],
         _ranked_by(known, params),
@@ -108,12 +135,12 @@ def _entries(
 
 
 def _check_miners(consensus: pd.DataFrame, scores: pd.DataFrame, commitments: pd.DataFrame) -> None:
-    ranked = set(scores.loc[scores["standing"] == Standing.RANKED, "hotkey"])
+    unrevealed = set(scores.loc[scores["standing"] == Standing.UNREVEALED, "hotkey"])
     agreed, committed = set(consensus["hotkey"]), set(commitments["hotkey"])
     problems = {
-        "without a score": committed - set(scores["hotkey"]),
-        "ranked without a commitment": ranked - committed,
-        "ranked in only one of scores and consensus": ranked ^ agreed if agreed else set(),
+        "committed without a row in scores": committed - set(scores["hotkey"]),
+        "ranked by the votes without a commitment": agreed - committed,
+        "ranked by the votes without a reveal": agreed & unrevealed,
     }
     for problem, hotkeys in problems.items():
         if hotkeys:
@@ -149,14 +176,22 @@ def _forfeiting(
     ]
 
 
-def _rewards_table(settlement: Settlement, antes: Mapping[str, int], epoch_id: str) -> pd.DataFrame:
+def _rewards_table(
+    settlement: Settlement, antes: Mapping[str, int], reasons: Mapping[str, str], epoch_id: str
+) -> pd.DataFrame:
     """Table ``Rewards`` by hotkey; who was refused or forfeits as a cluster member is unranked."""
-    refused = (_refused(hotkey, antes[hotkey]) for hotkey in settlement.refused)
+    refused = [_refused(hotkey, antes[hotkey]) for hotkey in settlement.refused]
+    reasons = {
+        **reasons,
+        **dict.fromkeys(settlement.refused, _REFUSED),
+        **{each.hotkey: _FORFEITS for each in settlement.allocations if each.standing == FORFEITED},
+    }
     rows = [
         (
             epoch_id,
             each.hotkey,
             Standing.UNRANKED.value if each.standing == FORFEITED else each.standing,
+            reasons[each.hotkey],
             each.eligible,
             each.rank,
             each.tier and each.tier.value,

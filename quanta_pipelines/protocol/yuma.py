@@ -69,6 +69,7 @@ def median_of_reported(
     """
     if not 0 < exact(kappa) <= 1:
         raise InvalidWeights(f"kappa is a share above 0 and up to 1, not {kappa}")
+    values = _matrix(values, stakes)
     units, reported = exact_stakes(stakes), ~np.isnan(values)
     if not any(units):
         return np.full(values.shape[1], np.nan)
@@ -120,6 +121,7 @@ def clip(
     median: str = "inclusive",
 ) -> Clipped:
     """Consensus, and the weights cut down to it; rows are taken as they are."""
+    weights = _checked(weights, stakes)
     consensus = stake_weighted_median(weights, stakes, kappa, median=median)
     clipped = np.minimum(weights, consensus)
     shares = _shares(stakes)
@@ -197,11 +199,24 @@ def _liquid(
 
 def _checked(matrix: FloatArray, stakes: Stakes) -> FloatArray:
     """The matrix as float64, one row per stake, finite and not negative."""
-    given = np.asarray(matrix, dtype=np.float64)
+    given = _matrix(matrix, stakes)
+    wrong = ~(np.isfinite(given) & (given >= 0))
+    if wrong.any():
+        row, column = (int(at) for at in np.argwhere(wrong)[0])
+        raise InvalidWeights(
+            f"a weight is finite and not negative, [{row}, {column}] is {given[row, column]}"
+        )
+    return given
+
+
+def _matrix(values: FloatArray, stakes: Stakes) -> FloatArray:
+    """The values as float64, one row per stake; lists of rows will do."""
+    given = np.asarray(values, dtype=np.float64)
     if given.ndim != 2 or given.shape[0] != len(stakes):
-        raise InvalidWeights(f"one row per validator: {given.shape} for {len(stakes)} stakes")
-    if not (np.isfinite(given) & (given >= 0)).all():
-        raise InvalidWeights("a weight is finite and not negative")
+        raise InvalidWeights(
+            f"weights have the shape (validators, miners), one row for each of {len(stakes)} "
+            f"stakes, not {given.shape}"
+        )
     return given
 
 

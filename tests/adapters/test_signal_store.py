@@ -135,6 +135,29 @@ def test_a_replaced_commitment_does_not_come_back(store):
         commit(store, opening(), at=OPENS - HOUR / 2)
 
 
+def test_a_commitment_that_was_received_before_the_standing_one_leaves_no_row(store, url):
+    # two intake machines: the second hands in what it received an hour before the first did
+    stands = opening(secret=SECRET[::-1])
+    commit(store, stands, at=OPENS - HOUR)
+    with pytest.raises(ContradictsRecord, match=r"received at 2019-03-01T20:00.*one at .*T19:00"):
+        commit(store, opening(), at=OPENS - 2 * HOUR)
+    (row,) = store.commitments(EPOCH.id).to_dict("records")
+    assert (row["commitment"], row["n_replaced"]) == (stands.commitment, 0)
+    assert count(url, "commitments") == 1
+
+
+def test_of_two_commitments_of_one_moment_the_second_stands(store):
+    commit(store, opening())
+    assert commit(store, opening(secret=SECRET[::-1])).replaced == 1
+
+
+def test_a_refused_change_of_ante_leaves_no_row(store, url):
+    commit(store, opening())
+    with pytest.raises(ContradictsRecord):
+        commit(store, opening(), ante="51", at=OPENS - HOUR)
+    assert count(url, "commitments") == 1
+
+
 def test_a_commitment_has_one_ante(store):
     commit(store, opening())
     with pytest.raises(ContradictsRecord, match="ante of 50000000000 rao"):
@@ -300,6 +323,7 @@ def test_content_is_not_judged_without_a_universe(url):
     assert store.reveal(opening(), received_at=OPENS - HOUR).verdict is Verdict.TOO_EARLY
     with pytest.raises(NotRecorded, match="universe of 2019-Q1-W10"):
         store.reveal(opening(), received_at=OPENS + 20 * HOUR)
+    assert count(url, "reveals") == 1  # the verdict; what could not be judged left no row
     store.close()
 
 
@@ -346,10 +370,11 @@ def test_the_first_vote_counts(store, url):
 
 
 @pytest.mark.parametrize("late", [-MICROSECOND, HOUR / 2 + MICROSECOND])
-def test_a_vote_outside_its_window_is_refused(store, late):
+def test_a_vote_outside_its_window_is_refused_and_leaves_no_row(store, url, late):
     snapshot(store)
     with pytest.raises(OutsideWindow, match=r"a vote for 2019-Q1-W10 is taken from"):
         submit(store, vote(), at=EPOCH.settles_at + late)
+    assert (count(url, "weight_submissions"), count(url, "submitted_weights")) == (0, 0)
 
 
 def test_only_validators_of_the_snapshot_vote(store):

@@ -91,6 +91,7 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("score_intervals", "ends_in_order", {"lower": 0.6}),
     ("scores", "ranked_have_a_score", {"standing": "provisional"}),
     ("consensus", "eligibility_has_a_reason", {"eligible": False}),
+    ("rewards", "unranked_have_a_reason", {"standing": "provisional"}),
     ("rewards", "payout_adds_up", {"payout_rao": 149}),
     ("ledger_entries", "accounts_differ", {"to_account": "pool"}),
 ]

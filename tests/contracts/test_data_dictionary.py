@@ -65,7 +65,6 @@ def test_the_example_of_settings_shows_the_defaults(monkeypatch: pytest.MonkeyPa
     for name in [*shown, "DATABASE_URL", "ENVIRONMENT"]:
         monkeypatch.delenv(name, raising=False)
     settings = Settings(_env_file=None)
-    assert settings.environment == shown["QUANTA_ENVIRONMENT"]
     assert settings.home == PROJECT / shown["QUANTA_HOME"]
     assert settings.lake_root == str(PROJECT / shown["QUANTA_LAKE"])
     assert settings.signal_store_url == f"sqlite:///{PROJECT / 'var' / 'signals.db'}"

@@ -479,6 +479,7 @@ def paid(params: ProtocolParams) -> str:
         external_rao=0,
         carry_in_rao=0,
         epoch_id=WEEK.id,
+        voted=True,
         params=params,
     )
     return said(tables.rewards, tables.ledger_entries)

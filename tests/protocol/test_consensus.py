@@ -13,6 +13,7 @@ from quanta_pipelines.protocol.consensus import (
     agreement,
     cap_stakes,
     capped_stakes,
+    clip,
     consensus_table,
     dispute_flagged,
     divergence,
@@ -156,6 +157,26 @@ def test_kappa_is_a_share(kappa):
 def test_what_is_no_weight_or_no_stake_is_refused(weights, stakes):
     with pytest.raises(InvalidWeights):
         stake_weighted_median(weights, stakes)
+
+
+def test_lists_of_rows_are_weights_too():
+    # a third of the stake supports .5, all of it .4; of the two that report, half supports .6
+    found = median_of_reported([[0.5, 0.5], [0.4, 0.6], [0.4, np.nan]], [1, 1, 1])
+    assert found.tolist() == [0.4, 0.6]
+    assert stake_weighted_median([[0.6, 0.4], [0.4, 0.6]], [1, 1]).tolist() == [0.6, 0.6]
+    assert clip([[0.6, 0.4], [0.4, 0.6]], [1, 1]).incentive.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("of", [median_of_reported, stake_weighted_median, clip])
+@pytest.mark.parametrize("weights", [[0.5, 0.5], [[0.5, 0.5]], [[[0.5]], [[0.5]]]])
+def test_a_matrix_of_another_shape_is_refused_with_the_one_that_is_wanted(of, weights):
+    with pytest.raises(InvalidWeights, match=r"\(validators, miners\), one row for each of 2 sta"):
+        of(weights, [1, 1])
+
+
+def test_a_weight_that_is_none_is_named():
+    with pytest.raises(InvalidWeights, match=r"not negative, \[1, 0\] is -0\.1"):
+        stake_weighted_median([[0.6, 0.4], [-0.1, 0.6]], [1, 1])
 
 
 @pytest.mark.parametrize("unit", [1, 10**9 + 7, 3 * 10**25])
@@ -358,6 +379,77 @@ def test_weight_units_sum_to_a_billion_by_largest_remainder():
     assert weight_units(np.array([0.1, 0.6])).tolist() == [142_857_143, 857_142_857]
 
 
+def test_equal_scores_get_equal_units():
+    # 1/4, 1/4, 1/3, 1/6 of 10^9: .00, .00, .33, .67 remain, one unit is left for the sixth
+    assert weight_units(np.array([0.3, 0.3, 0.4, 0.2])).tolist() == [
+        *[250_000_000, 250_000_000],
+        *[333_333_333, 166_666_667],
+    ]
+    # of 8: 2/8.5 = 235294117.647 twice and 4.5/8.5 = 529411764.706: two are left. The single one
+    # comes first, then one is left that the pair does not fit: it is split, which nothing avoids
+    assert weight_units(np.array([0.2, 0.2, 0.45])).tolist() == [
+        *[235_294_118, 235_294_117],
+        529_411_765,
+    ]
+    # sevenths: 142857142.857 three times, 428571428.571 for the single one, and 142857142.857 in
+    # all for the last: three are left, the triple takes them although four are as near
+    assert weight_units(np.array([0.1, 0.3, 0.1, 0.1, 0.1])).tolist() == [
+        *[142_857_143, 428_571_428],
+        *[142_857_143] * 3,
+    ]
+
+
+def test_a_tie_of_two_is_not_split_where_a_single_one_can_take_the_unit():
+    # over 2.504784: 211595091.633, 290401088.477 twice and 207602731.413; two are left. 0.53 takes
+    # one, the pair does not fit the other, so 0.52 does
+    given = np.array([0.53, 0.727392, 0.52, 0.727392])
+    assert weight_units(given).tolist() == [211_595_092, 290_401_088, 207_602_732, 290_401_088]
+
+
+def test_a_better_score_never_gets_less_than_a_worse_one():
+    # 1400 scores of 1 and one of 0.999999 lie within a unit: 713775.875 and 713775.161. Of the
+    # 1225 left the 1400 cannot all have one; the single worse score may still not pass them by
+    units = weight_units(np.array([1.0] * 1400 + [0.999999]))
+    assert int(units.sum()) == 10**9
+    assert units.tolist() == [713_776] * 1225 + [713_775] * 176
+
+
+FIELDS_OF_20 = st.lists(st.integers(0, 10**6), min_size=20, max_size=20)
+
+
+@given(micro=FIELDS_OF_20, pairs=st.integers(0, 9), levels=st.sampled_from([10, 10**6]))
+def test_whole_groups_of_equal_scores_are_served_while_they_fit(micro, pairs, levels):
+    tied = [score % (levels + 1) for score in micro]
+    tied[:pairs] = tied[pairs : 2 * pairs]
+    if not any(tied):
+        return
+    units = weight_units(np.array(tied) / 10**6).tolist()
+    assert sum(units) == 10**9
+    extra = [unit - 10**9 * score // sum(tied) for unit, score in zip(units, tied, strict=True)]
+    assert set(extra) <= {0, 1}  # never more than a unit from the exact share
+    groups = {
+        score: [more for more, own in zip(extra, tied, strict=True) if own == score]
+        for score in tied
+    }
+    split = [score for score, given in groups.items() if len(set(given)) > 1]
+    assert len(split) <= 1
+    left = sum(groups[split[0]]) if split else 0
+    # no group that went without could have had what was left: single ones least of all
+    without = [score for score, given in groups.items() if not any(given) and score not in split]
+    assert all(len(groups[score]) > left or 10**9 * score % sum(tied) == 0 for score in without)
+    ordered = [unit for _, unit in sorted(zip(tied, units, strict=True))]
+    assert ordered == sorted(ordered)
+
+
+def test_in_random_fields_of_20_no_pair_is_split():
+    # six pairs and eight single ones, which can take a unit that is one too few for a pair
+    drawn = np.random.default_rng(20)
+    for _ in range(300):
+        scores = drawn.integers(1, 10**6, 14) / 10**6
+        units = weight_units(np.concatenate([scores, scores[:6]]))
+        assert units[:6].tolist() == units[14:].tolist()
+
+
 def test_scores_of_zero_give_no_weights():
     assert weight_units(np.zeros(3)).tolist() == [0, 0, 0]
     assert weight_units(np.array([])).tolist() == []
@@ -547,9 +639,84 @@ def test_too_little_stake_is_no_consensus(stakes):
     assert table.dtypes.astype(str).to_dict()["eligible"] == "bool"
 
 
-def test_nobody_ranked_is_no_consensus():
-    votes = votes_of({V: {A: 10**9}})
-    assert agreed(votes, scores_of([0.5], ["provisional"]), stakes={V: 1}).empty
+def test_nobody_supported_is_no_consensus():
+    # all three voted, each for another miner: a third of the stake ranks each, kappa is a half
+    votes = votes_of({V: {A: 10**9}, W: {B: 10**9}, X: {C: 10**9}})
+    assert agreed(votes, scores_of([0.5] * 3), stakes={V: 1, W: 1, X: 1}).empty
+
+
+@pytest.mark.parametrize("own", ["ranked", "provisional", "unranked"])
+def test_who_is_ranked_follows_from_the_votes_and_not_from_the_own_scores(own):
+    # a boundary miner has 30 sessions on one platform and 29 on the next
+    votes = votes_of({V: {A: 600_000_000, B: 400_000_000}})
+    scores = scores_of([0.6, 0.4], ["ranked", own])
+    table = agreed(votes, scores, stakes={V: 1})
+    assert table["hotkey"].tolist() == [A, B]
+    assert table["rank"].tolist() == [1, 2]
+    # of two the first is top tier (0 < 0.3) and the second break-even (1 < 1.4)
+    assert table["tier"].tolist() == ["top_tier", "break_even"]
+    pd.testing.assert_frame_equal(table, agreed(votes, scores_of([0.6, 0.4]), stakes={V: 1}))
+
+
+def test_a_miner_that_the_votes_leave_out_is_not_ranked_although_it_is_here():
+    votes = votes_of({V: {A: 10**9}, W: {A: 10**9}, X: {A: 600_000_000, B: 400_000_000}})
+    table = agreed(votes, scores_of([0.6, 0.4]), stakes={V: 1, W: 1, X: 1})
+    assert table["hotkey"].tolist() == [A]
+
+
+def test_half_of_the_present_stake_suffices_to_be_ranked():
+    # V and W hold 1/2 each: B has exactly kappa, and its missing cell counts 0 below 0.4
+    votes = votes_of({V: {A: 10**9}, W: {A: 600_000_000, B: 400_000_000}})
+    table = agreed(votes, scores_of([0.6, 0.4]), stakes={V: 1, W: 1})
+    assert table["hotkey"].tolist() == [A, B]
+    assert table["consensus_weight"].tolist() == [1.0, 0.4]
+    above = QUANTA.changed(consensus__kappa=Decimal("0.500001"))
+    assert agreed(votes, scores_of([0.6, 0.4]), stakes={V: 1, W: 1}, params=above)[
+        "hotkey"
+    ].tolist() == [A]
+
+
+def test_the_stake_that_ranks_is_the_capped_one():
+    # raw 50, 25, 25: the smallest feasible cap is 1/3, so B's two small ones are 2/3 of the stake,
+    # and C's large one is a third although it is half of what was staked
+    votes = votes_of(
+        {
+            V: {A: 600_000_000, C: 400_000_000},
+            W: {A: 600_000_000, B: 400_000_000},
+            X: {A: 600_000_000, B: 400_000_000},
+        }
+    )
+    table = agreed(votes, scores_of([0.6, 0.4, 0.4]), stakes={V: 50, W: 25, X: 25})
+    assert table["hotkey"].tolist() == [A, B]
+
+
+def test_stake_that_is_silent_or_zero_ranks_nobody():
+    # W is silent, so V is all of the present stake; X voted with a stake of 0
+    votes = votes_of({V: {A: 10**9}, X: {B: 10**9}})
+    table = agreed(votes, scores_of([0.6, 0.4]), stakes={V: 60, W: 40, X: 0})
+    assert table["hotkey"].tolist() == [A]
+
+
+def test_who_did_not_reveal_here_is_left_out_whatever_the_votes_say():
+    votes = votes_of({V: {A: 600_000_000, B: 400_000_000}})
+    table = agreed(votes, scores_of([0.6, 0.4], ["ranked", "unrevealed"]), stakes={V: 1})
+    assert table["hotkey"].tolist() == [A]
+
+
+def test_a_reported_zero_is_ranked_in_the_penalty_band():
+    votes = votes_of({V: {A: 10**9, B: 0}})
+    table = agreed(votes, scores_of([0.6, 0.0]), stakes={V: 1})
+    assert table["hotkey"].tolist() == [A, B]
+    assert table["tier"].tolist() == ["top_tier", "penalty_band"]
+
+
+def test_without_a_score_here_the_own_rank_is_the_last():
+    params = QUANTA.changed(consensus__rank_by="own_score")
+    votes = votes_of({V: {A: 700_000_000, B: 300_000_000}})
+    scores = scores_of([np.nan, 0.8], ["provisional", "ranked"])
+    table = agreed(votes, scores, stakes={V: 1}, params=params)
+    assert table["rank"].tolist() == [2, 1]
+    assert table["tier"].tolist() == ["penalty_band", "top_tier"]
 
 
 def test_votes_of_strangers_and_on_strangers_do_not_count():
@@ -608,14 +775,15 @@ def test_the_lower_median_is_a_switch():
     assert lower["consensus_weight"].tolist() == [0.4, 0.4]
 
 
-def test_a_miner_that_nobody_reported_has_no_composite():
+def test_a_miner_that_nobody_reported_is_not_ranked():
     votes = votes_of({V: {A: 10**9}})
-    metrics = metrics_of({})
     scores = scores_of([0.5, 0.4])
-    table = consensus_table(votes, scores, metrics, stakes={V: 1}, epoch_id=EPOCH)
-    assert np.isnan(table["composite"][1])
-    assert table["reason"][1] == "there is no composite"
-    nobody = consensus_table(
-        votes, scores[scores["hotkey"] == B], metrics, stakes={V: 1}, epoch_id=EPOCH
-    )
-    assert nobody["eligible"].tolist() == [False]
+    assert agreed(votes, scores, stakes={V: 1})["hotkey"].tolist() == [A]
+    assert agreed(votes, scores[scores["hotkey"] == B], stakes={V: 1}).empty
+
+
+def test_composites_that_nobody_knows_make_no_one_eligible():
+    votes = votes_of({V: {A: 10**9}}).assign(composite=np.nan)
+    table = agreed(votes, scores_of([0.5]), stakes={V: 1})
+    assert table["eligible"].tolist() == [False]
+    assert table["reason"].tolist() == ["there is no composite"]

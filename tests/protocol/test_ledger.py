@@ -171,6 +171,7 @@ def scores_of(rows):
         {
             "hotkey": list(rows),
             "standing": [standing for standing, _ in rows.values()],
+            "reason": ["" if of == "ranked" else f"{of} here" for of, _ in rows.values()],
             "final_score": [score for _, score in rows.values()],
             "committed_at": [NOON - pd.Timedelta(minutes=i) for i in range(len(rows))],
         }
@@ -216,6 +217,7 @@ def settled(consensus=CONSENSUS, scores=SCORES, commitments=COMMITMENTS, **chang
         "external_rao": 0,
         "carry_in_rao": 0,
         "epoch_id": EPOCH,
+        "voted": True,
     }
     tables = settlement_tables(consensus, scores, commitments, **(arguments | changes))
     Rewards.validate(tables.rewards)
@@ -255,17 +257,67 @@ def test_the_ledger_is_numbered_and_closes():
 def test_without_consensus_every_ante_goes_back_and_emission_is_carried():
     tables = settled(consensus=CONSENSUS.head(0), carry_in_rao=8)
     assert tables.rewards["payout_rao"].tolist() == [50 * TOKEN] * 6
-    assert set(tables.rewards["standing"]) == {"unranked"}
+    # neither A to C, who were ranked here, nor D, who did not reveal, has anything at stake
+    standings = ["unranked"] * 4 + ["provisional", "unranked"]
+    assert tables.rewards["standing"].tolist() == standings
+    assert tables.rewards["ante_burned_rao"].sum() == 0
+    assert tables.rewards["reason"][3] == "the votes rank nobody: the epoch is not settled"
     assert carry_of(tables.ledger_entries) == 410 * TOKEN + 8
     assert "treasury" not in balances(tables.ledger_entries).index
 
 
-def test_nobody_ranked_is_no_lack_of_consensus():
-    scores = SCORES[SCORES["hotkey"].isin([D, E])]
+@pytest.mark.parametrize("own", ["ranked", "provisional", "unranked"])
+def test_without_consensus_the_own_opinion_moves_no_rao(own):
+    # whether this platform ranked anyone is its opinion, and D's ante must not hang on it
+    scores = scores_of({D: ("unrevealed", np.nan), E: (own, 0.9)})
     tables = settled(CONSENSUS.head(0), scores, commitments_of({D: 50 * TOKEN, E: 50 * TOKEN}))
-    # D forfeits: 25 burned, 25 carried with the 410
+    assert tables.rewards["payout_rao"].tolist() == [50 * TOKEN, 50 * TOKEN]
+    assert carry_of(tables.ledger_entries) == 410 * TOKEN
+
+
+def test_where_nobody_voted_an_unrevealed_ante_is_forfeited_and_the_rest_carried():
+    # the first weeks, when nobody has 30 sessions: half of D's ante burns, half is carried
+    scores = scores_of({D: ("unrevealed", np.nan), E: ("provisional", 0.9)})
+    commitments = commitments_of({D: 50 * TOKEN, E: 50 * TOKEN})
+    tables = settled(CONSENSUS.head(0), scores, commitments, voted=False)
     assert tables.rewards["payout_rao"].tolist() == [0, 50 * TOKEN]
+    assert tables.rewards["ante_burned_rao"].tolist() == [25 * TOKEN, 0]
     assert carry_of(tables.ledger_entries) == 435 * TOKEN
+
+
+@pytest.mark.parametrize("own", ["provisional", "unranked"])
+def test_a_miner_that_the_votes_rank_is_ranked_whatever_its_score_here(own):
+    scores = SCORES.assign(
+        standing=SCORES["standing"].mask(SCORES["hotkey"] == B, own),
+        reason=SCORES["reason"].mask(SCORES["hotkey"] == B, "29 sessions, a rank needs 30"),
+    )
+    here, there = settled(scores=scores), settled()
+    pd.testing.assert_frame_equal(here.ledger_entries, there.ledger_entries)
+    pd.testing.assert_frame_equal(here.rewards, there.rewards)
+    assert here.rewards["rank"][1] == 2
+
+
+def test_a_miner_that_only_this_platform_ranks_is_unranked_with_a_reason():
+    # two are ranked: P = 410 + 2 * 50 + D's 25 that stay, C's ante is not at stake
+    rewards = settled(CONSENSUS.iloc[:2]).rewards.set_index("hotkey")
+    assert (rewards["standing"][C], rewards["payout_rao"][C]) == ("unranked", 50 * TOKEN)
+    assert rewards["reason"][C].startswith("ranked here, but too little")
+    assert rewards["reason"][[A, D, E]].tolist() == ["", "unrevealed here", "provisional here"]
+    assert rewards["rank"].tolist()[:2] == [1, 2]
+
+
+def test_platforms_that_differ_on_a_boundary_miner_write_the_same_ledger():
+    # C has 30 sessions here and 29 there; the votes, which both read, are what counts
+    def ledger(own):
+        boundary = SCORES["hotkey"] == C
+        scores = SCORES.assign(
+            standing=SCORES["standing"].mask(boundary, own),
+            reason=SCORES["reason"].mask(boundary, "" if own == "ranked" else "29 sessions"),
+        )
+        return [settled(votes, scores).ledger_entries for votes in (CONSENSUS, CONSENSUS[:2])]
+
+    for here, there in zip(ledger("ranked"), ledger("provisional"), strict=True):
+        pd.testing.assert_frame_equal(here, there)
 
 
 def test_an_epoch_without_anyone_has_empty_tables():
@@ -319,9 +371,14 @@ def test_who_is_not_eligible_earns_nothing():
 @pytest.mark.parametrize(
     ("consensus", "scores", "commitments", "problem"),
     [
-        (CONSENSUS, SCORES.iloc[:5], COMMITMENTS, "without a score"),
-        (CONSENSUS, SCORES, COMMITMENTS.iloc[:5], "ranked without a commitment"),
-        (CONSENSUS.iloc[:2], SCORES, COMMITMENTS, "only one of scores and consensus"),
+        (CONSENSUS, SCORES.iloc[:5], COMMITMENTS, f"committed without a row in scores: {F}"),
+        (CONSENSUS, SCORES, COMMITMENTS.iloc[:5], f"by the votes without a commitment: {A}"),
+        (
+            CONSENSUS,
+            SCORES.assign(standing=SCORES["standing"].mask(SCORES["hotkey"] == B, "unrevealed")),
+            COMMITMENTS,
+            f"by the votes without a reveal: {B}",
+        ),
     ],
 )
 def test_tables_that_disagree_are_refused(consensus, scores, commitments, problem):

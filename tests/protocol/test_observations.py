@@ -39,6 +39,12 @@ def seen() -> pd.DataFrame:
         ({"session": pd.Timestamp("2025-09-01 16:00")}, "no midnight"),
         ({"session": pd.Timestamp("2025-09-01", tz="UTC")}, "without a time zone"),
         ({"ticker": None}, "without its full key"),
+        (
+            {"fetched_at": "2025-09-05T22:00:00Z"},
+            "fetched_at holds times with a time zone, not object, '2025-09-05T22:00:00Z'",
+        ),
+        ({"fetched_at": 1.7e9}, "fetched_at holds times with a time zone, not float64"),
+        ({"fetched_at": pd.Timestamp("2025-09-05 22:00")}, "fetched_at a time with one"),
     ],
 )
 def test_prices_that_cannot_be_settled_are_refused(wrong: dict[str, Any], reason: str) -> None:

@@ -5,6 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 from math import isqrt
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -382,6 +383,40 @@ def test_50_000_miners_are_settled_quickly():
 def test_what_cannot_be_settled_is_refused(miners, income):
     with pytest.raises(InvalidEntries):
         settle(miners, **({"emission_rao": 0} | income))
+
+
+@pytest.mark.parametrize(
+    ("miners", "income", "words"),
+    [
+        ([entry("a", 1), entry("a", 2)], {}, "a has 2 entries, a hotkey has one"),
+        ([entry("a", 1, 50.0)], {}, r"a: ante_rao is a whole number of rao, not 50\.0"),
+        ([entry("a", 1, True)], {}, "a: ante_rao is a whole number of rao, not True"),
+        ([entry("a", 1, -1)], {}, "a: ante_rao is at least 0 rao, not -1"),
+        ([entry("a", -1)], {}, "a: a ranked score is finite and at least 0, not -1"),
+        ([RewardEntry("a", 0.5, ANTE)], {}, r"a: a score is a Decimal or a whole.*, not 0\.5"),
+        ([RewardEntry("a", np.float64(0.5), ANTE)], {}, "a: a score is a Decimal"),
+        ([RewardEntry("a", "0.5", ANTE)], {}, "a: a score is a Decimal or a whole.*, not '0.5'"),
+        ([RewardEntry("a", True, ANTE)], {}, "a: a score is a Decimal or a whole.*, not True"),
+        ([entry("a", 1, standing="gone")], {}, "a: a standing is one of ranked, .*, not 'gone'"),
+        ([], {"external_rao": -1}, "external_rao is at least 0 rao, not -1"),
+        ([], {"carry_in_rao": 1.5}, r"carry_in_rao is a whole number of rao, not 1\.5"),
+        ([], {"emission_rao": "7"}, "emission_rao is a whole number of rao, not '7'"),
+    ],
+)
+def test_a_refusal_names_the_miner_the_value_and_what_is_wanted(miners, income, words):
+    with pytest.raises(InvalidEntries, match=words):
+        settle(miners, **({"emission_rao": 0} | income))
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    # 10^18 times a numerator of the shares does not fit an int64
+    plain = settle(field(3), emission_rao=10**18, carry_in_rao=8)
+    numpys = [
+        RewardEntry(f"m{i:03}", np.int64(3 - i), np.int64(ANTE), eligible=True) for i in range(3)
+    ]
+    found = settle(numpys, emission_rao=np.int64(10**18), carry_in_rao=np.uint8(8))
+    assert found == plain
+    assert {type(each.payout_rao) for each in found.allocations} == {int}
 
 
 def test_a_settlement_that_makes_a_rao_cannot_be_constructed():

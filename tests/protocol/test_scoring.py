@@ -125,6 +125,28 @@ def test_only_a_history_that_has_not_begun_is_absent(place, bad):
         score(returns, np.zeros(3))
 
 
+@pytest.mark.parametrize(
+    ("returns", "turnover", "shapes"),
+    [
+        (np.zeros(7), 0.25, r"\(7,\) and \(\)"),
+        (np.zeros(7), [0.25], r"\(7,\) and \(1,\)"),
+        (np.zeros((2, 7)), 0.25, r"\(2, 7\) and \(\)"),
+        (np.zeros((2, 7)), np.zeros(3), r"\(2, 7\) and \(3,\)"),
+        (np.zeros((2, 7)), np.zeros((2, 1)), r"\(2, 7\) and \(2, 1\)"),
+    ],
+)
+def test_another_shape_is_refused_with_the_one_that_is_wanted(returns, turnover, shapes):
+    wanted = r"\(portfolios, sessions\) and turnover \(portfolios,\).*not "
+    with pytest.raises(InvalidReturns, match=wanted + shapes):
+        score(returns, turnover)
+
+
+def test_lists_are_scored_like_arrays():
+    rows = [[0.01, -0.01] * 5, [0.02, -0.01] * 5]
+    expected = score(np.array(rows), np.array([0.25, 0.5])).composite
+    assert score(rows, [0.25, 0.5]).composite.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_turnover_is_a_number(bad):
     with pytest.raises(InvalidReturns, match=r"turnover\[1\] is"):
@@ -332,11 +354,11 @@ def test_the_table_holds_what_metrics_measure():
     found = horizon_table(returns, epoch_id=EPOCH).set_index("horizon")
     month = returns.sort_values("session").tail(30)
     expected = metrics.measure(month[["portfolio_return"]].to_numpy().T, np.array([0.1]))
-    assert found.loc[30, "sortino_ratio"] == expected.sortino_ratio[0]
-    assert found.loc[30, "horizon_score"] == expected.horizon_score[0]
+    assert found.loc[30, "sortino_ratio"] == round(expected.sortino_ratio[0], 9)
+    assert found.loc[30, "horizon_score"] == round(expected.horizon_score[0], 9)
     benchmark = month["benchmark_return"].to_numpy()
-    assert found.loc[30, "benchmark_volatility"] == metrics.volatility(benchmark)
-    assert found.loc[30, "benchmark_max_drawdown"] == metrics.max_drawdown(benchmark)
+    assert found.loc[30, "benchmark_volatility"] == round(metrics.volatility(benchmark), 9)
+    assert found.loc[30, "benchmark_max_drawdown"] == round(metrics.max_drawdown(benchmark), 9)
 
 
 def test_the_benchmark_is_measured_where_every_session_knows_it():

@@ -78,7 +78,7 @@ totals as (
         standings.* exclude (epoch_id),
         coalesce(votes.n_validators, 0) as n_validators,
         coalesce(winners.n_paid, 0) as n_paid,
-        standings.n_ranked = 0 or coalesce(agreed.n_agreed, 0) > 0 as has_consensus,
+        coalesce(votes.n_validators, 0) = 0 or coalesce(agreed.n_agreed, 0) > 0 as has_consensus,
         movements.* exclude (epoch_id),
     from settled
     inner join prices using (epoch_id)

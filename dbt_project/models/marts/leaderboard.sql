@@ -61,9 +61,9 @@ ranked as (
         rewards.payout_rao,
     from consensus
     inner join scores using (epoch_id, hotkey)
-    inner join intervals using (epoch_id, hotkey)
+    left join intervals using (epoch_id, hotkey)
     inner join rewards using (epoch_id, hotkey)
-    inner join horizons using (epoch_id, hotkey)
+    left join horizons using (epoch_id, hotkey)
     inner join track_record using (epoch_id, hotkey)
 )
 

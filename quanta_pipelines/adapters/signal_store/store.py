@@ -6,7 +6,7 @@ was received. Who signed it, and how often someone may ask, is the API's busines
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -74,7 +74,8 @@ class SignalStore:
         """Records a commitment with its ante; a newer one replaces it until the window closes.
 
         The same commitment again gives the same receipt, whenever it comes. One that a newer one
-        replaced can not come back: a request that is played again must change nothing.
+        replaced can not come back: a request that is played again must change nothing. Nor can one
+        that was received before the one that stands, on another machine: it would never count.
         """
         check_moment(received_at)
         public_key(hotkey)
@@ -86,6 +87,7 @@ class SignalStore:
             if commitment_hex not in [row.commitment.commitment for row in known]:
                 window = commit_window(epoch, self._params)
                 check_window(f"a commitment for {epoch}", window, received_at)
+                _check_newest(claim, known)
                 signals.insert_commitment(connection, claim, ante_in_rao)
                 known = signals.commitments_of(connection, hotkey, epoch.id)
         mine = next(row for row in known if row.commitment.commitment == commitment_hex)
@@ -220,3 +222,13 @@ class SignalStore:
         """One row per validator and miner: the votes."""
         with self._engine.connect() as connection:
             return reads.validator_weights(connection, epoch_id)
+
+
+def _check_newest(claim: Commitment, known: Sequence[signals.StoredCommitment]) -> None:
+    """Refuses a commitment that was received before the one that stands."""
+    if known and claim.received_at < known[0].commitment.received_at:
+        raise ContradictsRecord(
+            f"{claim.hotkey} has a newer commitment for {claim.epoch_id}: it was received at "
+            f"{known[0].commitment.received_at.isoformat()}, this one at "
+            f"{claim.received_at.astimezone(dt.UTC).isoformat()}"
+        )
