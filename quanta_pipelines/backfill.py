@@ -135,8 +135,13 @@ def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
         if not check.passed
     ]
     steps = [
-        f"{event.step_key}: {error.cause.message if error.cause else error.message}".strip()
+        f"{event.step_key}: {_words((error.cause or error).message)}"
         for event in result.all_events
         if event.is_step_failure and (error := event.step_failure_data.error) is not None
     ]
     return tuple(checks or steps)
+
+
+def _words(message: str) -> str:
+    """A failure's own words, without the name of Dagster's exception before them."""
+    return message.strip().removeprefix(f"{dg.Failure.__module__}.{dg.Failure.__qualname__}: ")

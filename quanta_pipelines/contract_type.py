@@ -104,7 +104,9 @@ def start_run(
     moment = due(epoch, platform.params)
     if datetime.now(UTC) < moment:
         reason = due.__name__.replace("_", " ")
-        raise dg.Failure(f"{epoch_id} {reason} {moment:%Y-%m-%d %H:%M} UTC", allow_retries=False)
+        raise dg.Failure(
+            f"too early: {epoch_id} {reason} {moment:%Y-%m-%d %H:%M} UTC", allow_retries=False
+        )
     return EpochRun(platform, epoch)
 
 
