@@ -8,7 +8,6 @@ visits a session again. The point estimate lives in ``scoring``.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, ScoringPara
 from quanta_pipelines.protocol.scoring import checked_panel, score
 
 BLOCK_ROWS = 128  # portfolios at a time
-STRIP_CELLS = 8192  # resamples times portfolios at a time: 64 KiB stay in a processor's cache
+STRIP_CELLS = 12_800  # resamples times portfolios at a time: 100 KiB stay in a processor's cache
 _NO_PEAK = 1e200  # level over any peak, for a path that has none before its first return
 
 
@@ -37,7 +36,7 @@ class _Window:
     block: int
     starts: IntArray  # [blocks, iterations]
     distinct: IntArray  # the same without repetition
-    place: IntArray | slice  # of each iteration among them
+    place: IntArray | None  # of each iteration among them, where they differ from the starts
 
     @property
     def last_block(self) -> int:
@@ -93,7 +92,8 @@ def intervals(
             rows = group.rows[part]
             resampled = np.zeros((params.scoring.bootstrap_iterations, rows.size))
             for window, weight in zip(group.windows, group.weights[:, part], strict=True):
-                resampled += weight * _resampled(known[rows], traded[rows], window, params.scoring)
+                for which, scores in _resampled(known[rows], traded[rows], window, params.scoring):
+                    resampled[which] += weight * scores
             ends[:, rows] = np.percentile(resampled.T, [tail, 100.0 - tail], axis=1)
     return np.round(ends[0], 6), np.round(ends[1], 6)
 
@@ -134,53 +134,74 @@ def _window(sessions: int, epoch_id: str, params: ScoringParams) -> _Window:
     return _Window(sessions, block, starts, *_distinct(starts, sessions))
 
 
-def _distinct(starts: IntArray, sessions: int) -> tuple[IntArray, IntArray | slice]:
+def _distinct(starts: IntArray, sessions: int) -> tuple[IntArray, IntArray | None]:
     """Starts without repetition, and the place of each iteration among them.
 
     Two blocks in 7 sessions start in 49 ways, so a thousand resamples need no more. Where there are
     more ways than resamples hardly any repeats, and all stay as they are.
     """
     if sessions ** len(starts) > starts.shape[1]:
-        return starts, slice(None)
-    found, place = np.unique(starts, axis=1, return_inverse=True)
-    return np.ascontiguousarray(found), place.ravel()
+        return starts, None
+    ways = np.ravel_multi_index(tuple(starts), (sessions,) * len(starts))
+    found, place = np.unique(ways, return_inverse=True)
+    return np.array(np.unravel_index(found, (sessions,) * len(starts))), place
 
 
 def _resampled(
     returns: FloatArray, turnover: FloatArray, window: _Window, params: ScoringParams
-) -> FloatArray:
-    """Horizon scores ``[iterations, q]`` of resampled windows."""
-    # Time first: a resample then takes whole rows, side by side for all portfolios
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Horizon scores of resampled windows, some iterations at a time, all portfolios side by side.
+
+    They come while they are in the processor's cache: nothing collects them before they are added.
+    """
+    # Time first: a resample then takes whole rows
     recent = np.ascontiguousarray(np.nan_to_num(returns[:, -window.sessions :]).T)
     blocks = last = _blocks(recent, window.block, params)
     if window.last_block != window.block:
         last = _blocks(recent, window.last_block, params)
-    scores = np.empty((window.distinct.shape[1], len(returns)))
-    strip = max(1, STRIP_CELLS // len(returns))
-    for at in range(0, len(scores), strip):
+    iterations = window.distinct.shape[1]
+    strip = min(max(1, STRIP_CELLS // len(returns)), iterations)
+    tables = [blocks] * (len(window.starts) - 1) + [last]
+    paths = _Paths((strip, len(returns)), tables[0], params)
+    repeated = []
+    for at in range(0, iterations, strip):
         starts = window.distinct[:, at : at + strip]
-        joined = [*zip(repeat(blocks), starts[:-1]), (last, starts[-1])]
-        paths = _Paths(*joined[0], params)
-        for table, begun in joined[1:]:
+        paths.begin(starts[0])
+        for table, begun in zip(tables[1:], starts[1:], strict=True):
             paths.extend(table, begun)
-        scores[at : at + strip] = paths.scores(turnover, window.sessions)
-    return scores[window.place]
+        scores = paths.scores(turnover, window.sessions)
+        if window.place is None:
+            yield slice(at, at + strip), scores
+        else:
+            repeated.append(scores)
+    if window.place is not None:
+        yield slice(None), np.concatenate(repeated)[window.place]
 
 
 class _Paths:
-    """Resampled paths so far, ``[iterations, q]``, extended in place."""
+    """Resampled paths so far, ``[iterations, q]``, extended in place.
 
-    def __init__(self, blocks: _Blocks, starts: IntArray, params: ScoringParams) -> None:
+    The memory is taken once: giving back and taking anew what exceeds a page or two costs more than
+    a step of arithmetic.
+    """
+
+    def __init__(self, shape: tuple[int, int], first: _Blocks, params: ScoringParams) -> None:
         self.params = params
-        self.growth, self.missed = blocks.growth.take(starts, 0), blocks.missed.take(starts, 0)
-        if params.downside_over == "below_target":
-            self.below = blocks.below.take(starts, 0)
         before = _NO_PEAK if params.drawdown_start == "first_return" else 1.0
-        self.deepest = blocks.lowest.take(starts, 0) * before
-        np.minimum(self.deepest, blocks.deepest.take(starts, 0), out=self.deepest)
-        self.level = self.growth * before  # over the peak so far
-        np.minimum(self.level, blocks.end.take(starts, 0), out=self.level)
-        self.scratch = np.empty_like(self.growth)
+        self._first = first
+        self._first_deepest = np.minimum(first.lowest * before, first.deepest)
+        self._first_level = np.minimum(first.growth * before, first.end)
+        self._memory = np.empty((6, *shape))
+
+    def begin(self, starts: IntArray) -> None:
+        """One path for each start, a block long."""
+        *paths, self.scratch = self._memory[:, : starts.size]
+        self.growth, self.missed, self.below, self.deepest, self.level = paths
+        first = self._first
+        # The level is the last value over the peak so far
+        tables = first.growth, first.missed, first.below, self._first_deepest, self._first_level
+        for table, path in zip(tables, paths, strict=True):
+            _rows(table, starts, path)
 
     def extend(self, blocks: _Blocks, starts: IntArray) -> None:
         """Join one block to each path, a start for each iteration."""
@@ -204,8 +225,12 @@ class _Paths:
         return scored(yearly, downside, 1.0 - self.deepest, turnover, self.params).horizon_score
 
     def _take(self, table: FloatArray, starts: IntArray) -> FloatArray:
-        # Starts are in range; another mode than clip would copy the result once more
-        return table.take(starts, axis=0, out=self.scratch, mode="clip")
+        return _rows(table, starts, self.scratch)
+
+
+def _rows(table: FloatArray, starts: IntArray, out: FloatArray) -> FloatArray:
+    # Starts are in range; another mode than clip would copy the result once more
+    return table.take(starts, axis=0, out=out, mode="clip")
 
 
 def _blocks(returns: FloatArray, length: int, params: ScoringParams) -> _Blocks:
@@ -220,10 +245,12 @@ def _blocks(returns: FloatArray, length: int, params: ScoringParams) -> _Blocks:
         top, lowest = np.maximum(top, growth), np.minimum(lowest, growth)
         deepest = np.minimum(deepest, _over(growth, top))
         fell = missing[step : step + sessions]
-        missed, below = missed + fell**2, below + (fell < 0.0)
+        missed = missed + fell**2
+        if params.downside_over == "below_target":
+            below = below + (fell < 0.0)
     return _Blocks(growth, lowest, deepest, _over(growth, top), missed, below)
 
 
 def _over(level: FloatArray, peak: FloatArray) -> FloatArray:
     """Level over peak; nothing is left of a path whose first return is a total loss."""
-    return np.divide(level, peak, out=np.zeros_like(level), where=peak > 0.0)
+    return level / np.maximum(peak, np.finfo(np.float64).tiny)

@@ -116,12 +116,12 @@ def calmar_ratio(returns: FloatArray, params: ScoringParams = QUANTA.scoring) ->
 
 def sortino_score(ratio: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
     """Logistic of a Sortino ratio, one half at the midpoint."""
-    return _logistic(params.sortino_steepness * (ratio - params.sortino_midpoint))
+    return _logistic(params.sortino_steepness * (params.sortino_midpoint - ratio))
 
 
 def calmar_score(ratio: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
     """Logistic of a Calmar ratio, one half at the midpoint."""
-    return _logistic(params.calmar_steepness * (ratio - params.calmar_midpoint))
+    return _logistic(params.calmar_steepness * (params.calmar_midpoint - ratio))
 
 
 def drawdown_score(drawdown: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
@@ -233,6 +233,8 @@ def shortfall_deviation(
     specification does.
     """
     deviation = np.sqrt(missed / np.maximum(sessions, 1) * params.trading_days_per_year)
+    if np.all(sessions):
+        return _floats(deviation)
     return _floats(np.where(np.equal(sessions, 0), params.ratio_floor, deviation))
 
 
@@ -297,10 +299,11 @@ def _daily_rate(params: ScoringParams) -> float:
     return rate
 
 
-def _logistic(x: FloatArray) -> FloatArray:
-    # exp(-x) of a very low ratio overflows to infinity, and the score to its limit, zero
+def _logistic(below: FloatArray) -> FloatArray:
+    """Logistic of the negative of ``below``, the scaled distance to the midpoint."""
+    # exp of a very low ratio's overflows to infinity, and the score to its limit, zero
     with np.errstate(over="ignore"):
-        return _floats(1.0 / (1.0 + np.exp(-x)))
+        return _floats(1.0 / (1.0 + np.exp(below)))
 
 
 def _floats(values: npt.ArrayLike) -> FloatArray:
