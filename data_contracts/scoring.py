@@ -85,6 +85,7 @@ class Scores(EpochTable, key=("hotkey",), invariants=("ranks_follow_scores",)):
     """One row per miner with a portfolio or a commitment: this validator's own score."""
 
     hotkey: str = hotkey()
+    final: bool = pa.Field(isin=[True], description="All sessions are in: the score may be paid.")
     standing: str = member(STANDINGS, "How the miner takes part.")
     reason: str = text("Why it is not ranked; empty when it is.")
     composite: float = fraction("Weighted mean of the horizon scores", nullable=True)
@@ -106,3 +107,10 @@ class Scores(EpochTable, key=("hotkey",), invariants=("ranks_follow_scores",)):
         """Score, rank and tier stand exactly where they must."""
         ranked = frame["standing"] == "ranked"
         return (ranked == frame["score_rank"].notna()) & (~ranked | frame["final_score"].notna())
+
+
+class ProvisionalScores(Scores, key=("hotkey",)):
+    """One row per miner: the score of a running epoch, from its sessions so far. Never paid."""
+
+    final: bool = pa.Field(isin=[False], description="Sessions are to come: nothing is paid on it.")
+    as_of: pd.Timestamp = session()

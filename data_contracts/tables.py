@@ -6,7 +6,13 @@ from data_contracts.consensus import Consensus, ValidatorWeights
 from data_contracts.contract import EpochTable
 from data_contracts.market_data import RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
-from data_contracts.scoring import HorizonMetrics, PortfolioReturns, ScoreIntervals, Scores
+from data_contracts.scoring import (
+    HorizonMetrics,
+    PortfolioReturns,
+    ProvisionalScores,
+    ScoreIntervals,
+    Scores,
+)
 from data_contracts.signals import Commitments, Portfolios, Reveals
 
 STAGES: dict[str, tuple[type[EpochTable], ...]] = {
@@ -23,5 +29,10 @@ def table_name(contract: type[EpochTable]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", contract.__name__).lower()
 
 
+# What a running epoch shows; nothing else reads it, and a settled epoch does without.
+PROVISIONAL = {table_name(ProvisionalScores): ProvisionalScores}
+
 CONTRACTS = {table_name(contract): contract for stage in STAGES.values() for contract in stage}
+TABLES: dict[str, type[EpochTable]] = {**CONTRACTS, **PROVISIONAL}
 STAGE_OF = {table_name(contract): name for name, stage in STAGES.items() for contract in stage}
+STAGE_OF |= dict.fromkeys(PROVISIONAL, "scoring")

@@ -14,7 +14,7 @@ import yaml
 from data_contracts import columns
 from data_contracts.contract import EPOCH_ID, EpochTable
 from data_contracts.rewards import ACCOUNT
-from data_contracts.tables import STAGES, table_name
+from data_contracts.tables import PROVISIONAL, STAGE_OF, STAGES, table_name
 from quanta_pipelines.checks import INVARIANTS
 
 PROJECT = Path(__file__).parents[1]
@@ -65,7 +65,8 @@ def _lines() -> Iterator[str]:
     yield from (f"- {check.description}" for check in _own_checks(EpochTable))
     for stage, contracts in STAGES.items():
         yield from ("", f"## {stage}")
-        for contract in contracts:
+        provisional = [table for name, table in PROVISIONAL.items() if STAGE_OF[name] == stage]
+        for contract in (*contracts, *provisional):
             yield from _section(contract)
     yield from ("", "## marts", "")
     yield "Built by dbt over all settled epochs; published when every test has passed. One DuckDB"

@@ -5,7 +5,7 @@ for a run only on a week's last session; half days and Thursday weeks need no sp
 and disputes take another day: settlement ticks every evening and pays what has become due.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -18,19 +18,27 @@ NEW_YORK = "America/New_York"
 ONE_DAY = timedelta(days=1)
 
 MARTS = dg.AssetSelection.groups("marts")
+PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
 SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
 
 epoch_job = dg.define_asset_job(
     "epoch",
-    selection=dg.AssetSelection.all() - MARTS,
+    selection=dg.AssetSelection.all() - MARTS - PROVISIONAL,
     description="Everything of one epoch, from raw prices to the ledger.",
     executor_def=dg.in_process_executor,
 )
 
 close_job = dg.define_asset_job(
     "close",
-    selection=dg.AssetSelection.all() - MARTS - SETTLEMENT,
+    selection=dg.AssetSelection.all() - MARTS - PROVISIONAL - SETTLEMENT,
     description="An epoch up to this validator's own scores.",
+    executor_def=dg.in_process_executor,
+)
+
+provisional_job = dg.define_asset_job(
+    "provisional",
+    selection=PROVISIONAL,
+    description="Scores of a running epoch, from its sessions so far; never paid.",
     executor_def=dg.in_process_executor,
 )
 
@@ -57,7 +65,7 @@ marts_job = dg.define_asset_job(
 )
 def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Score the epoch whose last session is today."""
-    today = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
+    today = _day(context)
     epoch = Epoch.containing(today)
     try:
         last = epoch.sessions[-1]
@@ -66,6 +74,25 @@ def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
     if today != last:
         return dg.SkipReason(f"{epoch.id} ends with the session of {last}, today is {today}")
     return _request(epoch)
+
+
+@dg.schedule(
+    job=provisional_job,
+    cron_schedule="35 20 * * 1-5",
+    execution_timezone=NEW_YORK,
+    description="Scores a running epoch on the evening of each session but its last.",
+)
+def epoch_so_far(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Score the running epoch when today was one of its sessions."""
+    today = _day(context)
+    epoch = Epoch.containing(today)
+    try:
+        sessions = epoch.sessions
+    except UnknownSessions as unknown:
+        return dg.SkipReason(str(unknown))
+    if today not in sessions[:-1]:
+        return dg.SkipReason(f"{today} is no session of {epoch.id} before its last, {sessions[-1]}")
+    return _request(epoch, run_key=f"{epoch.id}/{today}", priority=5)
 
 
 @dg.schedule(
@@ -89,12 +116,19 @@ def epoch_settlement(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
     return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
 
 
-def _request(epoch: Epoch) -> dg.RunRequest | dg.SkipReason:
+def _day(context: dg.ScheduleEvaluationContext) -> date:
+    """The tick's day in New York."""
+    return context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
+
+
+def _request(
+    epoch: Epoch, run_key: str | None = None, priority: int = 10
+) -> dg.RunRequest | dg.SkipReason:
     """One run of the epoch, however often a tick asks for it."""
     if epoch.id not in EPOCHS.get_partition_keys():
         return dg.SkipReason(f"{epoch.id} is not among the configured epochs")
     return dg.RunRequest(
-        run_key=epoch.id,
+        run_key=run_key or epoch.id,
         partition_key=epoch.id,
-        tags={"quanta/epoch": epoch.id, "dagster/priority": "10"},
+        tags={"quanta/epoch": epoch.id, "dagster/priority": str(priority)},
     )

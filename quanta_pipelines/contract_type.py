@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import dagster as dg
 import pandas as pd
@@ -18,7 +18,7 @@ import pandera.errors
 from pandera.pandas import Check
 
 from data_contracts.contract import EpochTable
-from data_contracts.tables import CONTRACTS, STAGE_OF, table_name
+from data_contracts.tables import CONTRACTS, STAGE_OF, TABLES, table_name
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
@@ -102,7 +102,7 @@ def start_run(
     """The run of one epoch; refuses an epoch before its prices, votes or disputes are final."""
     epoch = Epoch.parse(epoch_id)
     moment = due(epoch, platform.params)
-    if datetime.now(UTC) < moment:
+    if platform.clock() < moment:
         reason = due.__name__.replace("_", " ")
         raise dg.Failure(
             f"too early: {epoch_id} {reason} {moment:%Y-%m-%d %H:%M} UTC", allow_retries=False
@@ -123,7 +123,7 @@ def write_audit_publish(
     run: EpochRun, frames: Frames
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Publish the tables of one step, all or none of them, and report each contract's verdict."""
-    failures = {name: audit(CONTRACTS[name], frame, run.id) for name, frame in frames.items()}
+    failures = {name: audit(TABLES[name], frame, run.id) for name, frame in frames.items()}
     if any(failure is not None for failure in failures.values()):
         for name, failure in failures.items():
             yield _refused(run, name, frames[name], failure)
@@ -259,7 +259,7 @@ def _contract_check(name: str) -> dg.AssetCheckSpec:
         asset=name,
         blocking=True,
         partitions_def=EPOCHS,
-        description=f"The table has the shape that {CONTRACTS[name].__name__} promises.",
+        description=f"The table has the shape that {TABLES[name].__name__} promises.",
     )
 
 

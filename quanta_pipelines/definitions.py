@@ -20,10 +20,15 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         jobs=[
             automation.epoch_job,
             automation.close_job,
+            automation.provisional_job,
             automation.settle_job,
             automation.marts_job,
         ],
-        schedules=[automation.epoch_close, automation.epoch_settlement],
+        schedules=[
+            automation.epoch_close,
+            automation.epoch_so_far,
+            automation.epoch_settlement,
+        ],
         resources={"platform": platform_from_settings, "io_manager": NoValues(), **overrides},
         executor=dg.in_process_executor,
     )

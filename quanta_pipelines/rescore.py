@@ -7,20 +7,18 @@ The steps are those of the assets. Nothing is published.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
-from importlib import import_module
 from typing import TypeAlias
 
 import pandas as pd
 
-from data_contracts.tables import CONTRACTS, STAGES
+from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.lake import MissingTable, Version, content_hash
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.signal_store.records import Snapshot
 from quanta_pipelines.adapters.table_format import from_parquet, to_parquet
-from quanta_pipelines.contract_type import STEPS, Step
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import EpochRun, Platform
+from quanta_pipelines.steps import steps_in_order
 
 VOTES = "validator_weights"
 ROW = "row"  # stands for a column where one side lacks the whole row
@@ -87,15 +85,6 @@ def rescore(platform: Platform, epoch: Epoch) -> list[TableComparison]:
             tables[name] = from_parquet(to_parquet(frame, name, {}))  # as the next step reads it
             comparisons.append(compare(platform, epoch, name, tables[name]))
     return comparisons
-
-
-def steps_in_order() -> list[Step]:
-    """The steps of all assets, each after those whose tables it reads."""
-    for stage in STAGES:  # a stage is a module; importing it declares its steps
-        import_module(f"quanta_pipelines.assets.{stage}")
-    maker = {table: step.name for step in STEPS.values() for table in step.tables}
-    reads = {step.name: [maker[table] for table in step.inputs] for step in STEPS.values()}
-    return [STEPS[name] for name in TopologicalSorter(reads).static_order()]
 
 
 def compare(

@@ -3,8 +3,9 @@
 ``Platform`` is built once per run from the settings; tests hand in their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import pandas as pd
@@ -20,6 +21,11 @@ from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_vers
 from quanta_pipelines.settings import Settings, current_settings
 
 
+def utc_now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Platform:
     """One validator's instance of the platform."""
@@ -31,6 +37,7 @@ class Platform:
     own_validator: str
     warehouse: Warehouse
     params: ProtocolParams = QUANTA
+    clock: Callable[[], datetime] = utc_now
 
     def __post_init__(self) -> None:
         if self.params.scoring.return_basis != "held":
@@ -52,10 +59,6 @@ class Platform:
             warehouse=Warehouse(settings.warehouse),
         )
 
-    def observe(self, epoch: Epoch) -> pd.DataFrame:
-        """Every vendor's rows for the epoch's sessions and the lookback before them."""
-        return observe_epoch(self.vendors, epoch, self.params)
-
     def stamp(self) -> dict[str, str]:
         """Which rules a table is written under."""
         return {"params_version": params_version(self.params), "code_version": code_version()}
@@ -68,6 +71,18 @@ class EpochRun:
     platform: Platform
     epoch: Epoch
     inputs: dict[str, str] = field(default_factory=dict)
+    through: date = date.max  # a running epoch is looked at up to a session
+
+    @property
+    def sessions(self) -> tuple[date, ...]:
+        """The epoch's sessions that are looked at, oldest first: all of them once it is over."""
+        return tuple(day for day in self.epoch.sessions if day <= self.through)
+
+    def observe(self) -> pd.DataFrame:
+        """Every vendor's rows for the sessions and the lookback before them."""
+        return observe_epoch(
+            self.platform.vendors, self.epoch, self.platform.params, last=self.sessions[-1]
+        )
 
     @property
     def id(self) -> str:

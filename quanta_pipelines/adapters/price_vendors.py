@@ -58,16 +58,21 @@ class PriceVendor(Protocol):
 
 
 def observe_epoch(
-    vendors: Sequence[PriceVendor], epoch: Epoch, params: ProtocolParams = QUANTA
+    vendors: Sequence[PriceVendor],
+    epoch: Epoch,
+    params: ProtocolParams = QUANTA,
+    last: date | None = None,
 ) -> pd.DataFrame:
     """The table ``raw_prices``: every vendor's rows of the epoch and of the lookback before it.
 
-    The lookback holds the returns and volumes that flags are measured against, and the entry close.
+    ``last`` is the last session so far of an epoch that still runs. The lookback holds the returns
+    and volumes that flags are measured against, and the entry close.
     """
     rules = params.market_data
     lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
     first = sessions_before(epoch.sessions[0], lookback)[0]
-    seen = [vendor.observe(vendor.tickers(), first, epoch.sessions[-1]) for vendor in vendors]
+    last = last or epoch.sessions[-1]
+    seen = [vendor.observe(vendor.tickers(), first, last) for vendor in vendors]
     rows = pd.concat(seen, ignore_index=True)
     rows.insert(0, "epoch_id", epoch.id)
     return rows.sort_values(["vendor", "ticker", "session"], ignore_index=True)

@@ -11,7 +11,7 @@ from quanta_pipelines.resources import EpochRun
 @epoch_asset(RawPrices, pool="vendors")
 def raw_prices(run: EpochRun) -> pd.DataFrame:
     """Asks every configured vendor and stores what it answers, unchanged."""
-    return run.platform.observe(run.epoch)
+    return run.observe()
 
 
 @epoch_asset(ValidatedPrices)
@@ -20,7 +20,7 @@ def validated_prices(run: EpochRun, raw_prices: pd.DataFrame) -> pd.DataFrame:
     return oracle.epoch_prices(
         raw_prices,
         epoch_id=run.id,
-        sessions=run.epoch.sessions,
+        sessions=run.sessions,
         entry_session=run.epoch.entry_session,
         params=run.params,
     )

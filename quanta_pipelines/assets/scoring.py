@@ -2,10 +2,18 @@
 
 import pandas as pd
 
-from data_contracts.scoring import HorizonMetrics, PortfolioReturns, ScoreIntervals, Scores
+from data_contracts.scoring import (
+    HorizonMetrics,
+    PortfolioReturns,
+    ProvisionalScores,
+    ScoreIntervals,
+    Scores,
+)
 from data_contracts.signals import Portfolios
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import horizons, intervals, oracle, returns, scoring
+from quanta_pipelines.protocol.epoch import first_evening
+from quanta_pipelines.provisional import scores_so_far
 from quanta_pipelines.resources import EpochRun
 
 
@@ -43,7 +51,7 @@ def score_intervals(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFr
 def _history(run: EpochRun, portfolio_returns: pd.DataFrame) -> pd.DataFrame:
     """Returns of this epoch and of the earlier ones that a rule asks for."""
     rules = run.params.scoring
-    longest = max(*rules.horizons, rules.provisional_sessions) - len(run.epoch.sessions)
+    longest = max(*rules.horizons, rules.provisional_sessions) - len(run.sessions)
     earlier = run.history("portfolio_returns", PortfolioReturns.gates(), longest)
     return pd.concat([portfolio_returns, *earlier], ignore_index=True)
 
@@ -63,5 +71,12 @@ def scores(
         portfolio_returns,
         commitments,
         epoch_id=run.id,
+        final=run.sessions == run.epoch.sessions,
         params=run.params,
     )
+
+
+@epoch_asset(ProvisionalScores, pool="vendors", due=first_evening)
+def provisional_scores(run: EpochRun) -> pd.DataFrame:
+    """Goes from prices to scores of the sessions so far, in memory, and publishes the scores."""
+    return scores_so_far(run)

@@ -211,8 +211,26 @@ def _coverage() -> str:
 
 def settles_at(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
     """When prices are taken: in the evening of the last session, half days included."""
-    evening = dt.time.fromisoformat(params.epoch.settle_time)
-    local = dt.datetime.combine(epoch.sessions[-1], evening, tzinfo=ZoneInfo(params.epoch.timezone))
+    return _evening(epoch.sessions[-1], params)
+
+
+def first_evening(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
+    """When the prices of the epoch's first session may be taken, for a provisional score."""
+    return _evening(epoch.sessions[0], params)
+
+
+def finished_sessions(
+    epoch: Epoch, moment: dt.datetime, params: ProtocolParams = QUANTA
+) -> tuple[dt.date, ...]:
+    """The epoch's sessions whose prices may be taken at a moment, oldest first."""
+    _require_aware(moment)
+    return tuple(day for day in epoch.sessions if _evening(day, params) <= moment)
+
+
+def _evening(session: dt.date, params: ProtocolParams) -> dt.datetime:
+    """After vendors have stopped correcting the session, half days included."""
+    time = dt.time.fromisoformat(params.epoch.settle_time)
+    local = dt.datetime.combine(session, time, tzinfo=ZoneInfo(params.epoch.timezone))
     return local.astimezone(dt.UTC)
 
 

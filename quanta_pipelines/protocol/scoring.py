@@ -6,6 +6,7 @@ horizons that exist. Measures live in ``metrics`` and ``horizons``, ranks, tiers
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ __all__ = [
 SCORE_COLUMNS = (
     "epoch_id",
     "hotkey",
+    "final",
     "standing",
     "reason",
     "composite",
@@ -135,17 +137,20 @@ def score_table(
     commitments: pd.DataFrame,
     *,
     epoch_id: str,
+    final: bool = True,
     params: ProtocolParams = QUANTA,
 ) -> pd.DataFrame:
     """Table ``Scores``: one row per miner with a portfolio or a commitment, with its standing.
 
+    Not ``final`` are the scores of an epoch with sessions to come; ``portfolio_returns`` then end
+    with the last session so far.
     Originality and the variance factor are 1 where there is a composite; ``integrity`` lowers them.
     """
     miners = pd.Index(
         sorted({*portfolios["hotkey"], *commitments["hotkey"]}), name="hotkey", dtype=object
     )
     facts = _facts(horizon_metrics, portfolios, portfolio_returns, commitments, miners)
-    facts["history_sessions"] = _history(facts, epoch_id)
+    facts["history_sessions"] = _history(facts, _last_session(portfolio_returns, epoch_id))
     scored = composite(_wide(horizon_metrics, "horizon_score", miners, params), params)
     left_out = facts["filled_epochs"].isna() | is_unpriced(facts["unpriced_weight"], params)
     facts["composite"] = np.where(left_out, np.nan, scored)
@@ -154,6 +159,7 @@ def score_table(
     standing = standings(facts, params)
     table = facts.assign(
         epoch_id=pd.Series(epoch_id, index=miners, dtype=object),
+        final=final,
         originality=factor,
         variance_factor=factor,
         portfolio_tier=np.array(
@@ -194,9 +200,16 @@ def _facts(
     )
 
 
-def _history(facts: pd.DataFrame, epoch_id: str) -> "pd.Series[int]":
+def _last_session(portfolio_returns: pd.DataFrame, epoch_id: str) -> date:
+    """The last session with returns; of the whole epoch where nobody holds anything."""
+    if portfolio_returns.empty:
+        return Epoch.parse(epoch_id).sessions[-1]
+    last: date = portfolio_returns["session"].max().date()
+    return last
+
+
+def _history(facts: pd.DataFrame, last: date) -> "pd.Series[int]":
     """Sessions of each history: as measured, or by the calendar where no horizon exists yet."""
-    last = Epoch.parse(epoch_id).sessions[-1]
     unmeasured = facts.loc[facts["history_sessions"].isna(), "history_epoch"].dropna().unique()
     counted = {
         began: len(sessions_between(Epoch.parse(began).monday, last)) for began in unmeasured

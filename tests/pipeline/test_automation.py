@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from quanta_pipelines.automation import epoch_close, epoch_settlement
+from quanta_pipelines.automation import epoch_close, epoch_settlement, epoch_so_far
 from quanta_pipelines.definitions import defs
 from quanta_pipelines.partitions import EPOCHS, epoch_ids
 from quanta_pipelines.protocol.epoch import Epoch, distribution_starts, sessions_between
@@ -17,7 +17,7 @@ from quanta_pipelines.settings import Settings, current_settings
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DAY, LAST_DAY = dt.date(2019, 1, 1), dt.date(2027, 12, 31)
 WEEK = dt.timedelta(weeks=1)
-SCHEDULES = (epoch_close, epoch_settlement)
+SCHEDULES = (epoch_close, epoch_so_far, epoch_settlement)
 
 Asked = dict[str, list[tuple[dt.datetime, dg.RunRequest]]]
 
@@ -107,6 +107,16 @@ def test_it_settles_on_the_first_evening_after_votes_and_disputes(settled: Asked
         # 20:30, half an hour of votes and a day of disputes: 21:00 on the day after the session
         assert late == dt.timedelta(minutes=5)
         assert request.run_key == epoch_id
+
+
+def test_a_running_epoch_is_scored_on_each_of_its_sessions_but_the_last() -> None:
+    assert epoch_so_far.cron_schedule == epoch_close.cron_schedule
+    found = asked(epoch_so_far, [evening(day) for day in days() if day.isoweekday() <= 5])
+    assert set(found) == configured_epochs()
+    for epoch_id, requests in found.items():
+        scored = [moment.astimezone(NEW_YORK).date() for moment, _ in requests]
+        assert scored == list(Epoch.parse(epoch_id).sessions[:-1])
+        assert [request.run_key for _, request in requests] == [f"{epoch_id}/{d}" for d in scored]
 
 
 @pytest.mark.parametrize(
