@@ -23,8 +23,8 @@ from quanta_pipelines.protocol.metrics import (
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, ScoringParams
 from quanta_pipelines.protocol.scoring import checked_panel, score
 
-BLOCK_ROWS = 128  # portfolios at a time
-STRIP_CELLS = 12_800  # resamples times portfolios at a time: 100 KiB stay in a processor's cache
+BLOCK_ROWS = 100  # portfolios at a time
+STRIP_CELLS = 10_000  # resamples times portfolios at a time: 80 KiB stay in a processor's cache
 _NO_PEAK = 1e200  # level over any peak, for a path that has none before its first return
 
 
@@ -85,7 +85,6 @@ def intervals(
         ends = np.array([0.9 * point, 1.1 * point])
     if params.scoring.interval_of == "one_horizon":
         traded = np.zeros_like(traded)
-    tail = 50.0 * (1.0 - params.scoring.confidence_level)
     for group in _groups(history_sessions(known), epoch_id, params.scoring):
         for at in range(0, group.rows.size, block_rows):
             part = slice(at, at + block_rows)
@@ -94,8 +93,25 @@ def intervals(
             for window, weight in zip(group.windows, group.weights[:, part], strict=True):
                 for which, scores in _resampled(known[rows], traded[rows], window, params.scoring):
                     resampled[which] += weight * scores
-            ends[:, rows] = np.percentile(resampled.T, [tail, 100.0 - tail], axis=1)
+            ends[:, rows] = _middle(resampled, params.scoring.confidence_level)
     return np.round(ends[0], 6), np.round(ends[1], 6)
+
+
+def _middle(resampled: FloatArray, share: float) -> tuple[FloatArray, FloatArray]:
+    """Ends of the middle ``share`` of each column; between two ranks they are interpolated.
+
+    ``numpy.percentile`` gives the same and takes a third longer.
+    """
+    last = len(resampled) - 1
+    tail = 0.5 * (1.0 - share) * last
+    below = int(tail)
+    inner = min(below + 1, last)
+    ranks = [below, inner, last - inner, last - below]
+    ordered = np.ascontiguousarray(resampled.T)
+    ordered.partition(ranks, axis=1)
+    low, next_to_low, next_to_high, high = ordered[:, ranks].T
+    part = tail - below
+    return low + (next_to_low - low) * part, high - (high - next_to_high) * part
 
 
 def epoch_rng(epoch_id: str, purpose: str) -> np.random.Generator:

@@ -220,3 +220,12 @@ def test_what_is_no_return_is_refused():
     returns[1, 5] = np.inf
     with pytest.raises(InvalidReturns, match=r"returns\[1, 5\]"):
         intervals(returns, turnover, epoch_id=EPOCH)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3, 39, 40, 41, 1000])
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.95, 0.9999])
+def test_the_middle_of_resamples_is_numpys_percentile(iterations: int, share: float) -> None:
+    resampled = np.random.default_rng(7).normal(size=(iterations, 5))
+    tail = 50.0 * (1.0 - share)
+    expected = np.percentile(resampled, [tail, 100.0 - tail], axis=0)
+    np.testing.assert_allclose(bootstrap._middle(resampled, share), expected, rtol=0, atol=1e-12)
