@@ -25,6 +25,15 @@ def visited(window):
     return (steps.reshape(-1, steps.shape[2])[: window.sessions] % window.sessions).T
 
 
+def resampled(returns, turnover, window, params):
+    """Horizon scores of all resamples; they come strip by strip, each exactly once."""
+    found = np.full((params.scoring.bootstrap_iterations, len(returns)), np.nan)
+    for which, scores in bootstrap._resampled(returns, turnover, window, params.scoring):
+        assert np.isnan(found[which]).all()
+        found[which] = scores
+    return found
+
+
 def resampled_plainly(returns, turnover, params):
     """The definition: draw the sessions, measure each resampled series, weigh the horizons."""
     iterations, miners = params.scoring.bootstrap_iterations, len(returns)
@@ -53,7 +62,7 @@ def test_joining_blocks_is_measuring_every_resample(changes):
     expected = resampled_plainly(returns, turnover, params)
     for column, horizon in enumerate(params.scoring.horizons):
         window = bootstrap._window(horizon, EPOCH, params.scoring)
-        found = bootstrap._resampled(returns, turnover, window, params.scoring)
+        found = resampled(returns, turnover, window, params)
         np.testing.assert_allclose(found, expected[:, :, column], rtol=1e-11, atol=1e-13)
 
 
@@ -75,7 +84,7 @@ def test_a_total_loss_and_a_rise_without_losses_are_resampled():
         params = FEW.changed(scoring__drawdown_start=start)
         expected = resampled_plainly(returns, turnover, params)
         window = bootstrap._window(7, EPOCH, params.scoring)
-        found = bootstrap._resampled(returns, turnover, window, params.scoring)
+        found = resampled(returns, turnover, window, params)
         np.testing.assert_allclose(found, expected[:, :, 0], rtol=1e-11, atol=1e-13)
 
 
