@@ -59,6 +59,13 @@ class Platform:
             warehouse=Warehouse(settings.warehouse),
         )
 
+    def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:
+        """Every vendor's rows for the epoch's sessions and the lookback before them.
+
+        ``last`` is the last session so far of an epoch that still runs.
+        """
+        return observe_epoch(self.vendors, epoch, self.params, last=last)
+
     def stamp(self) -> dict[str, str]:
         """Which rules a table is written under."""
         return {"params_version": params_version(self.params), "code_version": code_version()}
@@ -77,12 +84,6 @@ class EpochRun:
     def sessions(self) -> tuple[date, ...]:
         """The epoch's sessions that are looked at, oldest first: all of them once it is over."""
         return tuple(day for day in self.epoch.sessions if day <= self.through)
-
-    def observe(self) -> pd.DataFrame:
-        """Every vendor's rows for the sessions and the lookback before them."""
-        return observe_epoch(
-            self.platform.vendors, self.epoch, self.platform.params, last=self.sessions[-1]
-        )
 
     @property
     def id(self) -> str:

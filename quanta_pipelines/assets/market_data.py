@@ -11,7 +11,7 @@ from quanta_pipelines.resources import EpochRun
 @epoch_asset(RawPrices, pool="vendors")
 def raw_prices(run: EpochRun) -> pd.DataFrame:
     """Asks every configured vendor and stores what it answers, unchanged."""
-    return run.observe()
+    return run.platform.observe(run.epoch, run.sessions[-1])
 
 
 @epoch_asset(ValidatedPrices)
