@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from quanta_pipelines.partitions import EPOCHS
+from quanta_pipelines.price_quality import price_quality
 from quanta_pipelines.protocol.epoch import Epoch, distribution_starts
 from quanta_pipelines.protocol.errors import UnknownSessions
 
@@ -21,9 +22,12 @@ MARTS = dg.AssetSelection.groups("marts")
 PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
 SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
 
+# Imports for seconds what nothing else needs, and stops nothing: not part of a backfill.
+QUALITY = dg.AssetSelection.checks(price_quality)
+
 epoch_job = dg.define_asset_job(
     "epoch",
-    selection=dg.AssetSelection.all() - MARTS - PROVISIONAL,
+    selection=dg.AssetSelection.all() - MARTS - PROVISIONAL - QUALITY,
     description="Everything of one epoch, from raw prices to the ledger.",
     executor_def=dg.in_process_executor,
 )
@@ -53,6 +57,13 @@ marts_job = dg.define_asset_job(
     "marts",
     selection=MARTS,
     description="Builds, tests and publishes what analysts read, over all settled epochs.",
+    executor_def=dg.in_process_executor,
+)
+
+quality_job = dg.define_asset_job(
+    "quality",
+    selection=QUALITY,
+    description="Judges the published prices of an epoch again, and writes their page.",
     executor_def=dg.in_process_executor,
 )
 

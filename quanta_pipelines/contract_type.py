@@ -31,6 +31,7 @@ OWNERS = ["team:quanta"]
 SHOWN_ROWS = 20
 
 Frames = Mapping[str, pd.DataFrame]
+Link = dg.UrlMetadataValue | dg.PathMetadataValue
 Function = Callable[..., pd.DataFrame | Frames]
 
 
@@ -60,11 +61,13 @@ def epoch_asset(
     *contracts: type[EpochTable],
     pool: str | None = None,
     due: Callable[[Epoch, ProtocolParams], datetime] = settles_at,
+    metadata: Mapping[str, Link] | None = None,
 ) -> Callable[[Function], dg.AssetsDefinition]:
     """Turn a function into the asset or assets that ``contracts`` describe.
 
     The function's parameters are the names of upstream tables, and ``run`` for the epoch. It
     returns the table, or one table per contract by name. Before ``due`` it refuses to run.
+    ``metadata`` stands on the assets beside their schema.
     """
 
     def decorate(function: Function) -> dg.AssetsDefinition:
@@ -75,7 +78,9 @@ def epoch_asset(
 
         @dg.multi_asset(
             name=function.__name__,
-            specs=[_spec(contract, inputs, function.__doc__) for contract in contracts],
+            specs=[
+                _spec(contract, inputs, function.__doc__, metadata or {}) for contract in contracts
+            ],
             check_specs=[_contract_check(name) for name in names],
             partitions_def=EPOCHS,
             required_resource_keys={"platform"},
@@ -237,7 +242,12 @@ def _hash_or_reason(frame: pd.DataFrame) -> str:
         return f"none: {error}"
 
 
-def _spec(contract: type[EpochTable], inputs: list[str], doc: str | None) -> dg.AssetSpec:
+def _spec(
+    contract: type[EpochTable],
+    inputs: list[str],
+    doc: str | None,
+    metadata: Mapping[str, Link],
+) -> dg.AssetSpec:
     name = table_name(contract)
     grain = inspect.cleandoc(contract.__doc__ or "")
     return dg.AssetSpec(
@@ -249,7 +259,7 @@ def _spec(contract: type[EpochTable], inputs: list[str], doc: str | None) -> dg.
         kinds={"pandas", "parquet"},
         code_version=code_version()[:12],
         skippable=True,
-        metadata={"dagster/column_schema": column_schema(contract)},
+        metadata={"dagster/column_schema": column_schema(contract), **metadata},
     )
 
 

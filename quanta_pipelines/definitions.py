@@ -7,6 +7,7 @@ import dagster as dg
 from quanta_pipelines import automation
 from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
 from quanta_pipelines.checks import ALL_CHECKS
+from quanta_pipelines.price_quality import price_quality
 from quanta_pipelines.resources import NoValues, platform_from_settings
 
 STAGES = (market_data, signals, scoring, consensus, rewards, marts)
@@ -16,13 +17,14 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     """The platform's definitions; ``overrides`` replace resources by name, as tests do."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(STAGES),
-        asset_checks=ALL_CHECKS,
+        asset_checks=[*ALL_CHECKS, price_quality],
         jobs=[
             automation.epoch_job,
             automation.close_job,
             automation.provisional_job,
             automation.settle_job,
             automation.marts_job,
+            automation.quality_job,
         ],
         schedules=[
             automation.epoch_close,

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -27,6 +28,20 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
+class DataDocs:
+    """The folder of the pages on data quality, and the address that shows it, if there is one."""
+
+    folder: Path
+    url: str = ""
+
+    def link(self, page: str = "index.html") -> dg.UrlMetadataValue | dg.PathMetadataValue:
+        """What the UI shows: a browser does not follow a link from a web page to a file."""
+        if self.url:
+            return dg.MetadataValue.url(f"{self.url.rstrip('/')}/{page}")
+        return dg.MetadataValue.path(str(self.folder / page))
+
+
+@dataclass(frozen=True)
 class Platform:
     """One validator's instance of the platform."""
 
@@ -36,6 +51,7 @@ class Platform:
     genesis: Epoch
     own_validator: str
     warehouse: Warehouse
+    data_docs: DataDocs
     params: ProtocolParams = QUANTA
     clock: Callable[[], datetime] = utc_now
 
@@ -57,6 +73,7 @@ class Platform:
             genesis=settings.genesis,
             own_validator=settings.validator_hotkey,
             warehouse=Warehouse(settings.warehouse),
+            data_docs=DataDocs(settings.data_docs, settings.data_docs_url),
         )
 
     def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     )
     first_epoch: str = "2019-Q2-W23"
     validator_hotkey: str = DEVELOPMENT_HOTKEY
+    data_docs_url: str = ""  # where a web server shows the folder data_docs, if one does
 
     @property
     def lake_root(self) -> str:
@@ -43,6 +44,11 @@ class Settings(BaseSettings):
     def warehouse(self) -> Path:
         """Folder of the published marts."""
         return self.home / "warehouse"
+
+    @property
+    def data_docs(self) -> Path:
+        """Folder of the pages on data quality."""
+        return self.home / "data_docs"
 
     @property
     def dagster_home(self) -> Path:

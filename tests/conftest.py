@@ -30,7 +30,7 @@ def platform_at(home: Path) -> "Platform":
     from quanta_pipelines.adapters.price_vendors import RecordedVendor
     from quanta_pipelines.adapters.signal_store import SignalStore
     from quanta_pipelines.adapters.warehouse import Warehouse
-    from quanta_pipelines.resources import Platform
+    from quanta_pipelines.resources import DataDocs, Platform
     from quanta_pipelines.settings import DEVELOPMENT_HOTKEY
 
     return Platform(
@@ -40,6 +40,7 @@ def platform_at(home: Path) -> "Platform":
         genesis=GENESIS,
         own_validator=DEVELOPMENT_HOTKEY,
         warehouse=Warehouse(home / "warehouse"),
+        data_docs=DataDocs(home / "data_docs"),
     )
 
 

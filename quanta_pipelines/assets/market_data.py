@@ -5,7 +5,11 @@ import pandas as pd
 from data_contracts.market_data import RawPrices, ValidatedPrices
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import oracle
-from quanta_pipelines.resources import EpochRun
+from quanta_pipelines.resources import DataDocs, EpochRun
+from quanta_pipelines.settings import current_settings
+
+_SETTINGS = current_settings()
+DATA_DOCS = DataDocs(_SETTINGS.data_docs, _SETTINGS.data_docs_url).link()
 
 
 @epoch_asset(RawPrices, pool="vendors")
@@ -14,9 +18,13 @@ def raw_prices(run: EpochRun) -> pd.DataFrame:
     return run.platform.observe(run.epoch, run.sessions[-1])
 
 
-@epoch_asset(ValidatedPrices)
+@epoch_asset(ValidatedPrices, metadata={"data docs": DATA_DOCS})
 def validated_prices(run: EpochRun, raw_prices: pd.DataFrame) -> pd.DataFrame:
-    """Compares vendors, settles one close per session, and fixes who may be held."""
+    """Compares vendors, settles one close per session, and fixes who may be held.
+
+    The check ``price_quality`` compares the epoch's prices with those of the epochs before and
+    links their page in the Data Docs.
+    """
     return oracle.epoch_prices(
         raw_prices,
         epoch_id=run.id,
