@@ -7,6 +7,7 @@ DATA := $(abspath $(or $(QUANTA_HOME),var))
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui test soak check lint format types imports definitions golden screenshot lock clean

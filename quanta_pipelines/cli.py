@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 import click
 from rich.console import Console
@@ -86,6 +87,36 @@ def epoch_run(epoch: Epoch, *, as_json: bool) -> None:
 def backfill(epochs: tuple[Epoch, ...], *, as_json: bool) -> None:
     """Run the epochs A..B oldest first; stop at the first failed gate; build the marts once."""
     _backfill(epochs, as_json=as_json)
+
+
+@main.command()
+@click.argument("epochs", type=EpochRange())
+@json_option
+def quality(epochs: tuple[Epoch, ...], *, as_json: bool) -> None:
+    """Judge the published prices of the epochs A..B against those before, and write their pages.
+
+    An odd epoch is a warning, not a failure: the pages say what is odd.
+    """
+    from quanta_pipelines.backfill import Backfill, recorded_instance
+    from quanta_pipelines.definitions import defs
+
+    _require_configured(epochs)
+    console = Console(stderr=True, quiet=as_json)
+    alone = recorded_instance(current_settings(), on_wait=_say_that_it_waits)
+    with alone as instance, _progress(console) as progress:
+        work = Backfill(defs, instance)
+        task = progress.add_task("quality", total=len(epochs))
+        outcomes = []
+        for epoch in sorted(epochs):
+            progress.update(task, description=epoch.id)
+            outcomes.append(work.quality(epoch))
+            progress.advance(task)
+    if as_json:
+        click.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+        return
+    for outcome in outcomes:
+        click.echo(f"{outcome.epoch_id}  {'; '.join(outcome.problems) or 'as expected'}")
+    click.echo(f"Pages: {current_settings().data_docs / 'index.html'}")
 
 
 @epoch_group.command("status")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from data_contracts.expectations.limits import TRAILING_EPOCHS
-from quanta_pipelines.backfill import QUIET
+from quanta_pipelines.backfill import Backfill
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.price_quality import epoch_quality, trailing_profiles
 from quanta_pipelines.protocol import oracle
@@ -24,6 +24,7 @@ pytest.importorskip("great_expectations")
 
 WEEKS = Epoch.range("2019-Q2-W23", "2019-Q3-W38")  # two more than a full history
 LAST = WEEKS[-1]
+CHECK = dg.AssetCheckKey(dg.AssetKey("validated_prices"), "price_quality")
 PROJECT = Path(__file__).parents[2]
 
 Observe = Callable[[pd.DataFrame], pd.DataFrame]
@@ -32,9 +33,7 @@ Observe = Callable[[pd.DataFrame], pd.DataFrame]
 def three_vendors(rows: pd.DataFrame) -> pd.DataFrame:
     """The recording as three vendors saw it; the volumes are simulated, the recording has none."""
     rng = np.random.default_rng(7)
-    shares = {ticker: 10.0 ** (6 + place % 3) for place, ticker in enumerate(set(rows["ticker"]))}
-    usual = rows["ticker"].map({name: shares[name] for name in sorted(shares)})
-    rows = rows.assign(volume=usual.to_numpy() * rng.lognormal(0.0, 0.3, len(rows)))
+    rows = rows.assign(volume=np.round(1e6 * rng.lognormal(0.0, 0.3, len(rows))))
     seen = [rows.assign(vendor=name) for name in ("one", "three", "two")]
     return pd.concat(seen, ignore_index=True)
 
@@ -165,8 +164,9 @@ def test_an_odd_week_warns_of_what_is_odd(
     weeks: Platform, observe: Observe, warned: set[str]
 ) -> None:
     publish_week(weeks, LAST, observe)
-    assert odd(weeks) >= warned
-    assert odd(weeks) <= warned | {"median_return"}
+    found = odd(weeks)
+    assert found >= warned
+    assert found <= warned | {"median_return"}  # it may move with the returns
 
 
 def test_one_odd_week_among_thirteen_moves_no_limit_much(weeks: Platform) -> None:
@@ -238,16 +238,12 @@ def test_judging_again_replaces_the_page_and_leaves_nothing_behind(weeks: Platfo
 def run_quality(platform: Platform, epoch: Epoch) -> dg.AssetCheckEvaluation:
     """The check as the job ``quality`` evaluates it."""
     with dg.DagsterInstance.ephemeral() as instance:
-        result = (
-            build_defs(platform=platform)
-            .resolve_job_def("quality")
-            .execute_in_process(
-                instance=instance, partition_key=epoch.id, run_config=QUIET, raise_on_error=False
-            )
-        )
-        assert result.success
-        (evaluation,) = result.get_asset_check_evaluations()
-    return evaluation
+        outcome = Backfill(build_defs(platform=platform), instance).quality(epoch)
+        assert outcome.succeeded
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=10)
+    assert record.event is not None
+    assert record.event.dagster_event is not None
+    return record.event.dagster_event.asset_check_evaluation_data
 
 
 def test_the_check_links_the_page_and_shows_observed_values_and_limits(weeks: Platform) -> None:
@@ -258,10 +254,9 @@ def test_the_check_links_the_page_and_shows_observed_values_and_limits(weeks: Pl
     assert evaluation.partition == LAST.id
     assert evaluation.description == "Median volume of a ticker's session, shares"
     assert Path(str(evaluation.metadata["data docs"].value)).is_file()
-    rows = {
-        str(one.data["expectation"]): one.data
-        for one in evaluation.metadata["expectations"].records
-    }  # type: ignore[attr-defined]
+    shown = evaluation.metadata["expectations"]
+    assert isinstance(shown, dg.TableMetadataValue)
+    rows = {str(record.data["expectation"]): record.data for record in shown.records}
     volume = rows["Median volume of a ticker's session, shares"]
     assert volume["observed"] == "0"
     assert float(str(volume["at least"]).replace(",", "")) >= 1.0
@@ -276,15 +271,12 @@ def test_a_crash_is_a_warning_with_its_reason(weeks: Platform) -> None:
 
 
 def test_backfills_leave_it_out_and_closing_does_not() -> None:
-    key = dg.AssetCheckKey(dg.AssetKey("validated_prices"), "price_quality")
     defs = build_defs()
-    jobs = {
-        name: key in defs.resolve_job_def(name).asset_layer.selected_asset_check_keys
-        if hasattr(defs.resolve_job_def(name).asset_layer, "selected_asset_check_keys")
-        else key in defs.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys
+    nodes = {
+        name: "validated_prices_price_quality" in defs.resolve_job_def(name).graph.node_dict
         for name in ("epoch", "close", "settle", "quality")
     }
-    assert jobs == {"epoch": False, "close": True, "settle": False, "quality": True}
+    assert nodes == {"epoch": False, "close": True, "settle": False, "quality": True}
 
 
 def test_definitions_load_without_great_expectations() -> None:
