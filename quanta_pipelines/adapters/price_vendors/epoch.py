@@ -1,0 +1,84 @@
+"""An epoch's observations: every vendor is asked side by side, and none takes another down."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
+from functools import partial
+
+import pandas as pd
+
+from quanta_pipelines.adapters.price_vendors.interface import (
+    ArchivedVendor,
+    Loss,
+    Outcome,
+    PriceVendor,
+    observations,
+)
+from quanta_pipelines.protocol.epoch import Epoch, sessions_before, settles_at
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+
+
+class NoObservations(RuntimeError):
+    """Every vendor that was asked lost every ticker."""
+
+
+def observe_epoch(
+    vendors: Sequence[PriceVendor], epoch: Epoch, params: ProtocolParams = QUANTA
+) -> pd.DataFrame:
+    """The table ``raw_prices``: every vendor's rows of the epoch and of the lookback before it."""
+    return raw_rows(ask_vendors(vendors, epoch, params), epoch)
+
+
+def ask_vendors(
+    vendors: Sequence[PriceVendor],
+    epoch: Epoch,
+    params: ProtocolParams = QUANTA,
+    *,
+    refetch: bool = False,
+) -> tuple[Outcome, ...]:
+    """Each vendor's answer for the epoch and the lookback, in the order of ``vendors``.
+
+    The lookback holds the returns and volumes that flags are measured against, and the entry close.
+    Replies that were kept since the epoch's ``settles_at`` are used again, unless ``refetch``.
+    """
+    rules = params.market_data
+    lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
+    ask = partial(
+        _ask,
+        first=sessions_before(epoch.sessions[0], lookback)[0],
+        last=epoch.sessions[-1],
+        since=settles_at(epoch, params),
+        refetch=refetch,
+    )
+    with ThreadPoolExecutor(max(len(vendors), 1), thread_name_prefix="vendor") as threads:
+        return tuple(threads.map(ask, vendors))
+
+
+def raw_rows(outcomes: Sequence[Outcome], epoch: Epoch) -> pd.DataFrame:
+    """What the vendors answered as one table, by vendor, ticker and session.
+
+    Raises ``NoObservations`` where something was lost and nothing is left.
+    """
+    lost = [outcome for outcome in outcomes if outcome.losses]
+    if lost and all(outcome.rows.empty for outcome in outcomes):
+        reasons = "; ".join(f"{one.vendor}: {one.losses[0].reason}" for one in lost)
+        raise NoObservations(f"{epoch}: no vendor answered for any ticker: {reasons}")
+    filled = [outcome.rows for outcome in outcomes if not outcome.rows.empty]
+    rows = pd.concat(filled or [observations(pd.DataFrame())], ignore_index=True)
+    rows.insert(0, "epoch_id", epoch.id)
+    return rows.sort_values(["vendor", "ticker", "session"], ignore_index=True)
+
+
+def _ask(
+    vendor: PriceVendor, *, first: date, last: date, since: datetime, refetch: bool
+) -> Outcome:
+    tickers: tuple[str, ...] = ()
+    try:
+        tickers = vendor.tickers()
+        if isinstance(vendor, ArchivedVendor):
+            return vendor.ask(tickers, first, last, since=since, refetch=refetch)
+        return Outcome(vendor.name, vendor.observe(tickers, first, last))
+    except Exception as error:  # a vendor's fault is its own outage, never another's
+        reason = f"{type(error).__name__}: {error}"
+        losses = tuple(Loss(ticker, reason) for ticker in tickers or ("*",))
+        return Outcome(vendor.name, observations(pd.DataFrame()), losses)
