@@ -195,6 +195,7 @@ def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeR
             "rests on": dict(run.inputs),
             "first rows": rows_table(frame.head(5)),
             "content_hash": version.content_hash,
+            **run.remarks,
             **run.platform.stamp(),
         },
     )
@@ -229,6 +230,7 @@ def _refused(
                 pd.DataFrame() if failure is None else failure[["column", "check", "failure_case"]]
             ),
             "refused_content_hash": _hash_or_reason(frame),
+            **run.remarks,
             **run.platform.stamp(),
         },
     )

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, Lake, Loaded, MissingTable
-from quanta_pipelines.adapters.price_vendors import PriceVendor, RecordedVendor, observe_epoch
+from quanta_pipelines.adapters.price_vendors import Outcome, PriceVendor, ask_vendors, raw_rows
+from quanta_pipelines.adapters.price_vendors.configured import configured_vendors
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.protocol.epoch import Epoch
@@ -69,19 +71,23 @@ class Platform:
         return cls(
             lake=Lake(settings.lake_root),
             store=SignalStore.open(settings.signal_store_url),
-            vendors=(RecordedVendor(),),
+            vendors=configured_vendors(settings),
             genesis=settings.genesis,
             own_validator=settings.validator_hotkey,
             warehouse=Warehouse(settings.warehouse),
             data_docs=DataDocs(settings.data_docs, settings.data_docs_url),
         )
 
-    def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:
-        """Every vendor's rows for the epoch's sessions and the lookback before them.
+    def ask_vendors(self, epoch: Epoch, last: date | None = None) -> tuple[Outcome, ...]:
+        """Every vendor's answer for the epoch's sessions and the lookback before them.
 
         ``last`` is the last session so far of an epoch that still runs.
         """
-        return observe_epoch(self.vendors, epoch, self.params, last=last)
+        return ask_vendors(self.vendors, epoch, self.params, last=last)
+
+    def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:
+        """What the vendors answered, as one table."""
+        return raw_rows(self.ask_vendors(epoch, last), epoch)
 
     def stamp(self) -> dict[str, str]:
         """Which rules a table is written under."""
@@ -95,6 +101,7 @@ class EpochRun:
     platform: Platform
     epoch: Epoch
     inputs: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, dg.MetadataValue[Any]] = field(default_factory=dict)  # beside the table
     through: date = date.max  # a running epoch is looked at up to a session
 
     @property

@@ -1,13 +1,15 @@
 """Where this deployment keeps things: addresses and paths from the environment, never a rule.
 
-Variables start with ``QUANTA_``; the older name ``DATABASE_URL`` still works.
+Variables start with ``QUANTA_``; the older name ``DATABASE_URL`` still works. Keys of vendors and
+``REDIS_URL`` have the names that their own tools use.
 """
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quanta_pipelines.protocol.epoch import Epoch
 
@@ -29,6 +31,29 @@ class Settings(BaseSettings):
     first_epoch: str = "2019-Q2-W23"
     validator_hotkey: str = DEVELOPMENT_HOTKEY
     data_docs_url: str = ""  # where a web server shows the folder data_docs, if one does
+
+    vendors: Annotated[tuple[str, ...], NoDecode] = ("recorded",)
+    watch_list: Path | None = None
+    tiingo_api_key: SecretStr | None = Field(default=None, validation_alias="TIINGO_API_KEY")
+    polygon_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY")
+    )
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    # Addresses, which tests and proxies change, and what the free plans allow.
+    tiingo_url: str = "https://api.tiingo.com"
+    tiingo_rate: str = "50 per hour; 1000 per day"
+    polygon_url: str = "https://api.massive.com"
+    polygon_rate: str = "5 per minute"
+    yahoo_url: str = ""  # Yahoo's own hosts
+    yahoo_rate: str = "1 per second; 1000 per hour"
+
+    @field_validator("vendors", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        """``tiingo,yahoo`` as the environment writes a list."""
+        if isinstance(value, str):
+            return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+        return value
 
     @property
     def lake_root(self) -> str:

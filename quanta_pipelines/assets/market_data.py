@@ -1,8 +1,10 @@
 """Stage market_data: what vendors say, and the one price that is settled from it."""
 
+import dagster as dg
 import pandas as pd
 
 from data_contracts.market_data import RawPrices, ValidatedPrices
+from quanta_pipelines.adapters.price_vendors import loss_report, raw_rows
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import oracle
 from quanta_pipelines.resources import DataDocs, EpochRun
@@ -15,7 +17,9 @@ DATA_DOCS = DataDocs(_SETTINGS.data_docs, _SETTINGS.data_docs_url).link()
 @epoch_asset(RawPrices, pool="vendors")
 def raw_prices(run: EpochRun) -> pd.DataFrame:
     """Asks every configured vendor and stores what it answers, unchanged."""
-    return run.platform.observe(run.epoch, run.sessions[-1])
+    outcomes = run.platform.ask_vendors(run.epoch, run.sessions[-1])
+    run.remarks["vendors"] = dg.MetadataValue.json(loss_report(outcomes))
+    return raw_rows(outcomes, run.epoch)
 
 
 @epoch_asset(ValidatedPrices, metadata={"data docs": DATA_DOCS})

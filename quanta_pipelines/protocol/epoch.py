@@ -209,14 +209,21 @@ def _coverage() -> str:
     return f"{days[0]} to {days[-1]}"
 
 
+def prices_taken_at(session: dt.date, params: ProtocolParams = QUANTA) -> dt.datetime:
+    """The evening of a session, half days included: vendors have stopped correcting it by then."""
+    time = dt.time.fromisoformat(params.epoch.settle_time)
+    local = dt.datetime.combine(session, time, tzinfo=ZoneInfo(params.epoch.timezone))
+    return local.astimezone(dt.UTC)
+
+
 def settles_at(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
     """When prices are taken: in the evening of the last session, half days included."""
-    return _evening(epoch.sessions[-1], params)
+    return prices_taken_at(epoch.sessions[-1], params)
 
 
 def first_evening(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
     """When the prices of the epoch's first session may be taken, for a provisional score."""
-    return _evening(epoch.sessions[0], params)
+    return prices_taken_at(epoch.sessions[0], params)
 
 
 def finished_sessions(
@@ -224,14 +231,7 @@ def finished_sessions(
 ) -> tuple[dt.date, ...]:
     """The epoch's sessions whose prices may be taken at a moment, oldest first."""
     _require_aware(moment)
-    return tuple(day for day in epoch.sessions if _evening(day, params) <= moment)
-
-
-def _evening(session: dt.date, params: ProtocolParams) -> dt.datetime:
-    """After vendors have stopped correcting the session, half days included."""
-    time = dt.time.fromisoformat(params.epoch.settle_time)
-    local = dt.datetime.combine(session, time, tzinfo=ZoneInfo(params.epoch.timezone))
-    return local.astimezone(dt.UTC)
+    return tuple(day for day in epoch.sessions if prices_taken_at(day, params) <= moment)
 
 
 def voting_closes(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:

@@ -3,6 +3,7 @@
 from quanta_pipelines.adapters.price_vendors.epoch import (
     NoObservations,
     ask_vendors,
+    loss_report,
     observe_epoch,
     raw_rows,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "QuoteVendor",
     "RecordedVendor",
     "ask_vendors",
+    "loss_report",
     "observe_epoch",
     "raw_rows",
     "recorded_closes",

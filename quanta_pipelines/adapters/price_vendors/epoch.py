@@ -14,7 +14,7 @@ from quanta_pipelines.adapters.price_vendors.interface import (
     PriceVendor,
     observations,
 )
-from quanta_pipelines.protocol.epoch import Epoch, sessions_before, settles_at
+from quanta_pipelines.protocol.epoch import Epoch, prices_taken_at, sessions_before
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 
@@ -34,20 +34,23 @@ def ask_vendors(
     epoch: Epoch,
     params: ProtocolParams = QUANTA,
     *,
+    last: date | None = None,
     refetch: bool = False,
 ) -> tuple[Outcome, ...]:
     """Each vendor's answer for the epoch and the lookback, in the order of ``vendors``.
 
     The lookback holds the returns and volumes that flags are measured against, and the entry close.
-    Replies that were kept since the epoch's ``settles_at`` are used again, unless ``refetch``.
+    ``last`` is the last session so far of an epoch that still runs. Replies that were kept since
+    the evening of the last session are used again, unless ``refetch``.
     """
     rules = params.market_data
     lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
+    last = last or epoch.sessions[-1]
     ask = partial(
         _ask,
         first=sessions_before(epoch.sessions[0], lookback)[0],
-        last=epoch.sessions[-1],
-        since=settles_at(epoch, params),
+        last=last,
+        since=prices_taken_at(last, params),
         refetch=refetch,
     )
     with ThreadPoolExecutor(max(len(vendors), 1), thread_name_prefix="vendor") as threads:
@@ -67,6 +70,17 @@ def raw_rows(outcomes: Sequence[Outcome], epoch: Epoch) -> pd.DataFrame:
     rows = pd.concat(filled or [observations(pd.DataFrame())], ignore_index=True)
     rows.insert(0, "epoch_id", epoch.id)
     return rows.sort_values(["vendor", "ticker", "session"], ignore_index=True)
+
+
+def loss_report(outcomes: Sequence[Outcome]) -> dict[str, dict[str, object]]:
+    """Per vendor how many rows came, and which tickers were lost for which reason."""
+    report: dict[str, dict[str, object]] = {}
+    for outcome in outcomes:
+        lost: dict[str, list[str]] = {}
+        for loss in outcome.losses:
+            lost.setdefault(loss.reason, []).append(loss.ticker)
+        report[outcome.vendor] = {"rows": len(outcome.rows), "lost": lost}
+    return report
 
 
 def _ask(
