@@ -3,7 +3,9 @@
 A reply counts only once it was read without an error. Only such replies enter the cache.
 """
 
+import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from quanta_pipelines.adapters.price_vendors.errors import (
 from quanta_pipelines.adapters.price_vendors.interface import Loss
 from quanta_pipelines.adapters.price_vendors.replies import Reply, ReplyArchive, Request
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 OUTAGES_IN_A_ROW = 3  # questions without any reply after which a vendor is given up
 
@@ -123,6 +126,9 @@ class Round:
             self._note(error)
             return Loss(subject, str(error))
         except Exception as error:  # what a vendor sends must never end the run
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            # Without the message: it may quote what was sent or received.
+            _LOG.error("%s at %s:%s", type(error).__name__, where.filename, where.lineno)
             return Loss(subject, f"{type(error).__name__} while reading the reply")
         with self._lock:
             self._outages = 0

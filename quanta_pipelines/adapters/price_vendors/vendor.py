@@ -1,5 +1,6 @@
 """What vendors that are asked over a network have in common: questions in, rows and losses out."""
 
+import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -213,7 +214,7 @@ def sheet(
     good, losses = [], []
     for ticker, row in sorted(found.items()):
         try:
-            price = quote(ticker, shape.model_validate(row))
+            price = quote(ticker, shape.model_validate_json(json.dumps(row)))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])

@@ -136,7 +136,7 @@ class WatchedSession(Session[Response]):
         super().__init__(impersonate="chrome", curl_options=limit)
         self._base = urlsplit(base_url)
         self._whole = patience.whole
-        self.charts: list[Response] = Field(default_factory=list)
+        self.charts: list[Response] = []
 
     def request(self, method: Any, url: str, *args: Any, **options: Any) -> Response:
         """As the session's own, with the reply noted."""
@@ -199,8 +199,10 @@ class YahooSource:
         except Exception as error:  # its reading of the reply is not ours; the reply is kept
             ended = type(error).__name__
             _LOG.debug("yfinance ended with %s on %s", ended, request.path)
+        # A refused look-up of the stock's time zone ends the question before it is asked.
         asked = "period1=" if "start" in request.params else "range="
-        return [chart for chart in session.charts if asked in str(chart.url)], ended
+        own = [chart for chart in session.charts if asked in str(chart.url)]
+        return own or [chart for chart in session.charts if chart.status_code != 200], ended
 
     def _opened(self) -> WatchedSession:
         if not self._session:
