@@ -26,6 +26,7 @@ class Fault:
     drip: float = 0.0  # seconds between single bytes of the body
     cut: int | None = None  # bytes of the body after which the connection ends
     reset: bool = False  # the connection is reset without a reply
+    raw: bytes | None = None  # sent instead of a status line, headers and body
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Server:
 
     replica: Replica
     faults: list[Fault] = field(default_factory=list)
+    garble: "Callable[[str, Response], Fault | None]" = lambda _target, _good: None
     log: list[tuple[float, str]] = field(default_factory=list)
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,10 +61,14 @@ class _Handler(BaseHTTPRequestHandler):
         with self.owner.lock:
             self.owner.log.append((time.monotonic(), self.path))
         good = self.owner.replica.respond(Asked.of(self.path, dict(self.headers.items())))
-        fault = self.owner.fault_of(self.path) or Fault("")
+        fault = self.owner.fault_of(self.path) or self.owner.garble(self.path, good) or Fault("")
         if fault.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
+            return
+        if fault.raw is not None:
+            self.wfile.write(fault.raw)
+            self.close_connection = True
             return
         time.sleep(fault.slow)
         self._send(fault.change(good), fault)

@@ -238,13 +238,16 @@ def merged(
 ) -> list[Day]:
     """Bars with the dividends and the split of their day; raises ``ReplyRefused``.
 
-    Several dividends of one day add up. One on a day without a bar would be lost with the day, so
+    Different dividends of one day add up. One on a day without a bar would be lost with the day, so
     that it refuses the ticker.
     """
     sessions = own_sessions((_session(bar) for bar in bars), first, last)
+    told = [(dividend.ex_dividend_date, dividend.cash_amount) for dividend in dividends]
+    if len(set(told)) < len(told):
+        raise ReplyRefused("a dividend comes twice")
     paid: dict[date, float] = defaultdict(float)
-    for dividend in sorted(dividends, key=lambda one: (one.ex_dividend_date, one.cash_amount)):
-        paid[dividend.ex_dividend_date] += dividend.cash_amount
+    for ex_date, cash in sorted(told):
+        paid[ex_date] += cash
     ratios = {split.execution_date: split.split_to / split.split_from for split in splits}
     if len(ratios) < len(splits):
         raise ReplyRefused("two splits on one day")

@@ -1,0 +1,146 @@
+"""Whatever a vendor sends: nothing wrong is accepted, and no exception leaves the adapter."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quanta_pipelines.adapters.price_vendors import massive, tiingo, yahoo
+from quanta_pipelines.adapters.price_vendors.errors import VendorError
+from quanta_pipelines.adapters.price_vendors.replies import Reply, Request
+from tests.vendor_replicas.formats import Asked
+from tests.vendor_replicas.garbling import garbling, with_row_twice, with_wrong_leaf
+from tests.vendor_replicas.server import serving
+from tests.vendor_replicas.wired import (
+    FETCHED_AT,
+    FIRST,
+    LAST,
+    NAMES,
+    QUICK,
+    TICKERS,
+    TRUTH,
+    replica_of,
+    require_true,
+    vendor_at,
+)
+
+HURRIED = replace(QUICK, retries=0, backoff=0.0)
+READERS = {
+    "tiingo days": lambda reply: tiingo.daily_rows(reply, FIRST, LAST),
+    "tiingo quotes": lambda reply: tiingo.iex_quotes(reply, TICKERS).quotes,
+    "polygon bars": lambda reply: massive.bars_page(reply, "KO").results,
+    "polygon dividends": lambda reply: massive.dividends_page(reply, "KO").results,
+    "polygon splits": lambda reply: massive.splits_page(reply, "KO").results,
+    "polygon quotes": lambda reply: massive.snapshot_quotes(reply, TICKERS).quotes,
+    "yahoo days": lambda reply: yahoo.chart_days(reply, "KO", FIRST),
+    "yahoo quote": lambda reply: yahoo.chart_quote(reply, "KO").quotes,
+}
+QUESTIONS = {
+    "tiingo days": f"/tiingo/daily/KO/prices?startDate={FIRST}&endDate={LAST}",
+    "tiingo quotes": "/iex/?tickers=AAPL,KO,XOM",
+    "polygon quotes": "/v2/snapshot/locale/us/markets/stocks/tickers?tickers=AAPL,KO,XOM",
+    "yahoo days": "/v8/finance/chart/KO?period1=0&period2=99999999999",
+    "yahoo quote": "/v8/finance/chart/KO?range=1d",
+}
+
+
+def reply_of(body: bytes) -> Reply:
+    return Reply(Request("vendor", "/path"), 200, {}, body, FETCHED_AT)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(body=st.binary(max_size=300) | st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            ["ticker", "results", "status", "t", "c", "close", "date", "chart", "result", "meta"]
+        ),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+).map(lambda said: json.dumps(said).encode()))  # fmt: skip
+@settings(max_examples=25, deadline=None)
+def test_any_bytes_are_refused_or_say_nothing(reader: str, body: bytes) -> None:
+    try:
+        found = READERS[reader](reply_of(body))
+    except VendorError:
+        return
+    assert list(found) == []
+
+
+def good_body(question: str) -> bytes:
+    replica = replica_of(question.split()[0])
+    scheme = "Token" if question.startswith("tiingo") else "Bearer"
+    asked = Asked.of(QUESTIONS[question], {"Authorization": f"{scheme} {replica.key}"})
+    return replica.respond(asked).body
+
+
+def told(one: object) -> str:
+    """A row in words; a live price's time may be an older one, which the rules call stale."""
+    return re.sub(r" at=datetime\.datetime\(.*?\)\)?,", "", repr(one))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@given(seed=st.integers(0, 2**32), change=st.sampled_from([with_wrong_leaf, with_row_twice]))
+@settings(max_examples=60, deadline=None)
+def test_one_wrong_thing_in_a_true_reply_is_never_believed(
+    question: str, seed: int, change: Callable[[bytes, np.random.Generator], bytes]
+) -> None:
+    good = good_body(question)
+    truth = {told(one) for one in READERS[question](reply_of(good))}
+    body = change(good, np.random.default_rng(seed))
+    try:
+        found = READERS[question](reply_of(body))
+    except VendorError:
+        return
+    for one in found:
+        # only the unknown may differ from the truth
+        known = told(one).split("nan")
+        assert any(all(part in true for part in known) for true in truth), one
+
+
+def observe_garbled(name: str, seed: int, home: Path) -> tuple[int, int]:
+    """Asks a vendor whose replies are garbled; how many rows came, how many tickers were lost."""
+    replica = replica_of(name)
+    with serving(replica) as running:
+        running.garble = garbling(seed, replica, names_tickers=name != "tiingo")
+        vendor = vendor_at(name, running.url, home, patience=HURRIED)
+        outcome = vendor.ask(TICKERS, FIRST, LAST)
+        quotes = vendor.quotes(TICKERS)
+    require_true(name, outcome.rows)
+    answered = set(outcome.rows["ticker"])
+    lost = {loss.ticker for loss in outcome.losses}
+    assert answered | lost == set(TICKERS)
+    assert not answered & lost
+    newest = TRUTH[TRUTH["session"] == pd.Timestamp(LAST)].set_index("ticker")
+    for quote in quotes.itertuples():
+        assert quote.price == newest.loc[quote.ticker, "close"]
+        assert quote.at <= pd.Timestamp("2019-08-02T20:00Z")
+    return len(outcome.rows), len(outcome.losses)
+
+
+def run_rounds(name: str, rounds: range, home: Path) -> None:
+    counts = [observe_garbled(name, seed, home / f"{seed}") for seed in rounds]
+    rows, losses = (sum(column) for column in zip(*counts, strict=True))
+    assert rows > 0, "nothing was ever right: the test would prove nothing"
+    assert losses > 0, "nothing ever went wrong: the test would prove nothing"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_garbled_replies_over_http_lose_tickers_and_nothing_else(name: str, tmp_path: Path) -> None:
+    run_rounds(name, range(2 if name == "yahoo" else 6), tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NAMES)
+def test_many_garbled_rounds(name: str, tmp_path: Path) -> None:
+    run_rounds(name, range(1000, 1100 if name == "yahoo" else 1600), tmp_path)
