@@ -56,6 +56,7 @@ class Platform:
     data_docs: DataDocs
     params: ProtocolParams = QUANTA
     clock: Callable[[], datetime] = utc_now
+    refetch: bool = False  # ask vendors again where their kept replies would do
 
     def __post_init__(self) -> None:
         if self.params.scoring.return_basis != "held":
@@ -76,6 +77,7 @@ class Platform:
             own_validator=settings.validator_hotkey,
             warehouse=Warehouse(settings.warehouse),
             data_docs=DataDocs(settings.data_docs, settings.data_docs_url),
+            refetch=settings.refetch,
         )
 
     def ask_vendors(self, epoch: Epoch, last: date | None = None) -> tuple[Outcome, ...]:
@@ -83,7 +85,7 @@ class Platform:
 
         ``last`` is the last session so far of an epoch that still runs.
         """
-        return ask_vendors(self.vendors, epoch, self.params, last=last)
+        return ask_vendors(self.vendors, epoch, self.params, last=last, refetch=self.refetch)
 
     def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:
         """What the vendors answered, as one table."""

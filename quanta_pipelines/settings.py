@@ -34,6 +34,7 @@ class Settings(BaseSettings):
 
     vendors: Annotated[tuple[str, ...], NoDecode] = ("recorded",)
     watch_list: Path | None = None
+    refetch: bool = False  # ask vendors again where their kept replies would do
     tiingo_api_key: SecretStr | None = Field(default=None, validation_alias="TIINGO_API_KEY")
     polygon_api_key: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY")
