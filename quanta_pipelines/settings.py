@@ -1,7 +1,7 @@
 """Where this deployment keeps things: addresses and paths from the environment, never a rule.
 
-Variables start with ``QUANTA_``; the older name ``DATABASE_URL`` still works. Keys of vendors and
-``REDIS_URL`` have the names that their own tools use.
+Variables start with ``QUANTA_``; ``DATABASE_URL``, ``REDIS_URL`` and the keys of vendors also go by
+the names that other tools know.
 """
 
 from functools import lru_cache
@@ -35,11 +35,18 @@ class Settings(BaseSettings):
     vendors: Annotated[tuple[str, ...], NoDecode] = ("recorded",)
     watch_list: Path | None = None
     refetch: bool = False  # ask vendors again where their kept replies would do
-    tiingo_api_key: SecretStr | None = Field(default=None, validation_alias="TIINGO_API_KEY")
-    polygon_api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("POLYGON_API_KEY", "MASSIVE_API_KEY")
+    tiingo_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("QUANTA_TIINGO_API_KEY", "TIINGO_API_KEY")
     )
-    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    polygon_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "QUANTA_POLYGON_API_KEY", "POLYGON_API_KEY", "MASSIVE_API_KEY"
+        ),
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("QUANTA_REDIS_URL", "REDIS_URL")
+    )
     # Addresses, which tests and proxies change, and what the free plans allow.
     tiingo_url: str = "https://api.tiingo.com"
     tiingo_rate: str = "50 per hour; 1000 per day"

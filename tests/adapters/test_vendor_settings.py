@@ -29,6 +29,7 @@ def watch_list(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("TIINGO_API_KEY", "POLYGON_API_KEY", "MASSIVE_API_KEY", "REDIS_URL"):
+        monkeypatch.delenv(f"QUANTA_{name}", raising=False)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("QUANTA_VENDORS", raising=False)
     monkeypatch.chdir(tmp_path)  # no .env

@@ -12,7 +12,6 @@ from functools import cache as once
 from pathlib import Path
 from typing import Final, Protocol
 
-from cattrs import BaseValidationError
 from redis import Redis, RedisError
 from requests.structures import CaseInsensitiveDict
 from requests_cache.backends.base import BaseStorage
@@ -27,7 +26,7 @@ from quanta_pipelines.adapters.price_vendors.replies import Reply, Request
 
 _LOG = logging.getLogger(__name__)
 _FAULTS = (
-    *(RedisError, BaseValidationError, OSError),
+    *(RedisError, ExceptionGroup, OSError),
     *(ValueError, TypeError, LookupError, AttributeError),
 )
 _PAUSE = 60.0  # seconds that a faulty cache is left alone

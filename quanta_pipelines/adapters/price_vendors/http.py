@@ -44,7 +44,7 @@ class Patience:
     read: float = 20.0  # between two pieces of a reply
     whole: float = 60.0  # for one reply
     retries: int = 3
-    backoff: float = 0.5  # before the second retry, then doubled
+    backoff: float = 0.5  # doubled before the second retry and before each one after it
     longest_wait: float = 120.0  # for a rate limit or as Retry-After says; beyond it is a refusal
     largest_reply: int = 32 * 2**20  # bytes, unpacked
 
