@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import signal
 import socket
@@ -313,6 +314,26 @@ def test_a_damaged_or_impossible_cache_costs_requests_and_nothing_else(tmp_path:
     blocked = tmp_path / "a file"
     blocked.write_text("no folder")
     assert requests_of_two_questions(StoredCache.on_disk(blocked / "cache"), tmp_path)[0] == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_requests_and_nothing_else(tmp_path: Path) -> None:
+    cache = StoredCache.on_disk(tmp_path / "cache")
+    question = some_reply(b"[]", FETCHED_AT).request
+    assert cache.get(question, FETCHED_AT, timedelta(days=1)) is None
+    shutil.rmtree(tmp_path / "cache")
+    cost, outcome = requests_of_two_questions(cache, tmp_path)
+    assert cost == 2
+    require_true("tiingo", outcome.rows)
+
+
+def test_files_that_nobody_may_use_any_more_leave_the_cache(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    requests_of_two_questions(StoredCache.on_disk(folder), tmp_path)
+    (file,) = folder.glob("*.json")
+    old = time.time() - 9 * 86_400
+    os.utime(file, (old, old))
+    assert requests_of_two_questions(StoredCache.on_disk(folder), tmp_path)[0] == 1
+    assert file.stat().st_mtime > old
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -17,15 +18,18 @@ from pydantic import TypeAdapter
 from quanta_pipelines.adapters.price_vendors import (
     OBSERVATION_TYPES,
     QUOTE_TYPES,
+    Loss,
     QuoteVendor,
     massive,
     tiingo,
+    yahoo,
 )
 from quanta_pipelines.adapters.price_vendors.errors import (
     ReplyRefused,
     UnknownSymbol,
     VendorError,
 )
+from quanta_pipelines.adapters.price_vendors.reading import Round
 from quanta_pipelines.adapters.price_vendors.replies import Reply, Request
 from quanta_pipelines.adapters.price_vendors.symbols import SymbolMap
 from quanta_pipelines.adapters.price_vendors.wire_types import parsed
@@ -39,6 +43,7 @@ from tests.vendor_replicas.wired import (
     KEY,
     LAST,
     NAMES,
+    QUICK,
     TICKERS,
     TRUTH,
     replica_of,
@@ -305,7 +310,7 @@ def test_the_monthly_cap_under_status_200_ends_the_round_and_is_never_cached(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("", slow=1.5),
+        Fault("", slow=0.8),
         Fault("", drip=0.02),
         Fault("", reset=True),
         Fault("", cut=100),
@@ -314,12 +319,14 @@ def test_the_monthly_cap_under_status_200_ends_the_round_and_is_never_cached(
     ids=["slow", "drip", "reset", "cut", "nothing"],
 )
 def test_a_broken_connection_is_an_outage_with_a_reason(fault: Fault, tmp_path: Path) -> None:
+    patience = replace(QUICK, read=0.3, whole=0.5, retries=1)
     with serving(replica_of("tiingo")) as running:
         running.faults.append(fault)
-        outcome = vendor_at("tiingo", running.url, tmp_path).ask(["KO"], FIRST, LAST)
-        assert running.asked() == 3
+        vendor = vendor_at("tiingo", running.url, tmp_path, patience=patience)
+        outcome = vendor.ask(["KO"], FIRST, LAST)
+        assert running.asked() == 2
     assert outcome.rows.empty
-    assert outcome.losses[0].reason.startswith("no reply after 3 attempts: ")
+    assert outcome.losses[0].reason.startswith("no reply after 2 attempts: ")
     assert "127.0.0.1" not in outcome.losses[0].reason
 
 
@@ -332,10 +339,6 @@ def test_a_broken_connection_heals(tmp_path: Path) -> None:
 
 
 def test_a_reply_without_end_is_cut_off(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from tests.vendor_replicas.wired import QUICK
-
     patience = replace(QUICK, largest_reply=1000, retries=0)
     with serving(replica_of("tiingo")) as running:
         vendor = vendor_at("tiingo", running.url, tmp_path, patience=patience)
@@ -495,6 +498,135 @@ def test_two_dividends_of_a_day_add_up_and_one_without_a_bar_is_refused() -> Non
     early = paid.model_copy(update={"ex_dividend_date": FIRST})
     with pytest.raises(ReplyRefused, match="on 2019-06-03, a day without a bar"):
         massive.merged(bars, [early], [], FIRST, LAST)
+
+
+def test_a_dividend_or_split_of_another_or_twice_is_refused() -> None:
+    paid = {"ticker": "KO", "ex_dividend_date": f"{LAST}", "cash_amount": 0.4}
+    split = {"ticker": "KO", "execution_date": f"{LAST}", "split_from": 1, "split_to": 2}
+
+    def page(*rows: object) -> Reply:
+        return body_of(json.dumps({"status": "OK", "results": rows}))
+
+    for read, row in ((massive.dividends_page, paid), (massive.splits_page, split)):
+        assert len(read(page(row), "KO").results) == 1
+        with pytest.raises(ReplyRefused, match="a row of XOM"):
+            read(page(row, row | {"ticker": "XOM"}), "KO")
+    with pytest.raises(ReplyRefused, match=r"results\.0\.currency"):
+        massive.dividends_page(page(paid | {"currency": "CAD"}), "KO")
+    bars = [massive.Bar(t=1564718400000, c=10.0)]
+    with pytest.raises(ReplyRefused, match="a dividend comes twice"):
+        massive.merged(
+            bars, [massive.Dividend(**paid | {"ex_dividend_date": LAST})] * 2, [], FIRST, LAST
+        )
+    with pytest.raises(ReplyRefused, match="two splits on one day"):
+        massive.merged(
+            bars, [], [massive.Split(**split | {"execution_date": LAST})] * 2, FIRST, LAST
+        )
+
+
+@pytest.mark.parametrize(
+    "next_url", ["no address at all", "https://x/v2/aggs/ticker/AAPL?a&b", "//["]
+)
+def test_a_next_page_that_is_no_address_is_refused(next_url: str, tmp_path: Path) -> None:
+    with serving(replica_of("polygon")) as running:
+        running.faults.append(
+            Fault(
+                "/v2/aggs/", lambda good: said(200, json.loads(good.body) | {"next_url": next_url})
+            )
+        )
+        (lost,) = vendor_at("polygon", running.url, tmp_path).ask(["AAPL"], FIRST, LAST).losses
+        assert running.asked() == 1
+    assert lost.reason.startswith("next_url ")
+
+
+def test_a_split_on_a_day_without_a_close_loses_the_ticker(tmp_path: Path) -> None:
+    def halted(good: Response) -> Response:
+        rows = json.loads(good.body)
+        (day,) = [row for row in rows if row["splitFactor"] != 1.0]
+        day["close"] = None
+        return said(200, rows)
+
+    with serving(replica_of("tiingo")) as running:
+        running.faults.append(Fault("", halted))
+        (lost,) = vendor_at("tiingo", running.url, tmp_path).ask(["KO"], FIRST, LAST).losses
+    assert lost.reason.endswith("has a dividend or a split but no close")
+
+
+def chart(**changes: object) -> Reply:
+    """Yahoo's chart of one day of KO, 2019-08-02 09:30 in New York."""
+    meta = {"symbol": "KO", "currency": "USD", "exchangeTimezoneName": "America/New_York"}
+    numbers = {name: [10.0] for name in ("open", "high", "low", "close")} | {"volume": [None]}
+    result: dict[str, object] = {"meta": meta, "timestamp": [1564752600]}
+    result |= {"indicators": {"quote": [numbers]}} | changes
+    result["meta"] = meta | dict(changes.get("meta", {}))
+    return body_of(json.dumps({"chart": {"result": [result], "error": None}}))
+
+
+def test_a_day_of_yahoos_chart() -> None:
+    (day,) = yahoo.chart_days(chart(), "KO", FIRST)
+    assert (day.session, day.close, day.dividend, day.split) == (LAST, 10.0, 0.0, 1.0)
+    assert np.isnan(day.volume)  # unknown, where yfinance would say 0
+    assert yahoo.chart_quote(chart(), "KO").quotes == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"meta": {"symbol": "XOM"}}, "a row of XOM, which was not asked for"),
+        ({"meta": {"currency": "GBp"}}, "prices in GBp"),
+        ({"meta": {"exchangeTimezoneName": "Europe/London"}}, "of Europe/London"),
+        ({"timestamp": [1564752600, 1564752601]}, "2019-08-02 comes twice"),
+        ({"timestamp": [1564752600, 1564666200]}, "columns are not as long as their timestamps"),
+        ({"timestamp": [1564839000]}, "2019-08-03 is no session"),
+        (
+            {"events": {"dividends": {"1": {"date": 1564666200, "amount": 0.4}}}},
+            "a dividend or split on 2019-08-01, a day without a price",
+        ),
+        (
+            {"events": {"dividends": {n: {"date": 1564752600, "amount": 0.4} for n in "12"}}},
+            "two dividends or two splits on one day",
+        ),
+    ],
+)
+def test_a_chart_that_contradicts_itself_is_refused(
+    changes: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ReplyRefused, match=reason):
+        yahoo.chart_days(chart(**changes), "KO", FIRST)
+
+
+def test_a_live_price_without_its_time_is_refused() -> None:
+    with pytest.raises(ReplyRefused, match="a price without its time"):
+        yahoo.chart_quote(chart(meta={"regularMarketPrice": 10.0}), "KO")
+    sheet = tiingo.iex_quotes(body_of('[{"ticker": "KO", "tngoLast": 50.0}]'), TICKERS)
+    assert [loss.reason for loss in sheet.losses] == ["a price without its time"]
+    alone = '{"status": "OK", "tickers": [{"ticker": "KO", "day": {"c": 50.0}}]}'
+    early = massive.snapshot_quotes(body_of(alone), TICKERS)
+    assert [loss.reason for loss in early.losses] == ["a price without its time"]
+
+
+def test_a_ticker_that_cannot_be_mapped_has_no_live_price(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(replica_of("tiingo")) as running:
+        seen = vendor_at("tiingo", running.url, tmp_path).quotes(["KO", "brk/b"])
+    assert list(seen["ticker"]) == ["KO"]
+    assert "tiingo lost 1 of 2 tickers, first brk/b: 'brk/b' is no ticker" in caplog.text
+
+
+def test_a_fault_of_our_own_loses_its_ticker_and_hides_what_it_quotes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def ask(ticker: str) -> str:
+        if ticker == "KO":
+            raise ZeroDivisionError(KEY)
+        return ticker
+
+    answers, losses = Round().ask_each(["AAPL", "KO"], ask, workers=1)
+    assert answers == ["AAPL"]
+    assert losses == (Loss("KO", "ZeroDivisionError while reading the reply"),)
+    assert "ZeroDivisionError at " in caplog.text
+    assert KEY not in caplog.text
 
 
 def test_a_wrong_live_price_loses_its_ticker_alone() -> None:
