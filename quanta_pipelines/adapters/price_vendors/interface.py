@@ -55,7 +55,8 @@ class PriceVendor(Protocol):
         """One row per ticker and session seen from ``first`` to ``last``, both included.
 
         Columns and types are ``OBSERVATION_TYPES``; unknown numbers are NaN. A ticker or a session
-        that the vendor does not have has no row.
+        that the vendor does not have has no row. Where closes are adjusted for splits, the rows of
+        later splits come too, up to the day of the fetch: the level rests on them.
         """
         ...
 
