@@ -338,6 +338,18 @@ def test_a_broken_connection_heals(tmp_path: Path) -> None:
     require_true("tiingo", outcome.rows)
 
 
+def test_a_packed_reply_that_comes_in_bits_is_read_to_its_end(tmp_path: Path) -> None:
+    def packed(good: Response) -> Response:
+        return Response(200, gzip.compress(good.body), {"Content-Encoding": "gzip"})
+
+    with serving(replica_of("tiingo")) as running:
+        running.faults.append(Fault("", packed, drip=0.0001))
+        vendor = vendor_at("tiingo", running.url, tmp_path, patience=replace(QUICK, whole=30.0))
+        outcome = vendor.ask(["KO"], FIRST, LAST)
+    assert outcome.losses == ()
+    require_true("tiingo", outcome.rows)
+
+
 def test_a_reply_without_end_is_cut_off(tmp_path: Path) -> None:
     patience = replace(QUICK, largest_reply=1000, retries=0)
     with serving(replica_of("tiingo")) as running:
