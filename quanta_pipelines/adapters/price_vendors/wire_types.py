@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from quanta_pipelines.adapters.price_vendors.errors import (
     ReplyRefused,
@@ -27,10 +27,12 @@ _SHOWN = 160  # characters of a vendor's own words in a reason
 _AHEAD = timedelta(minutes=5)  # that a vendor's clock may run before ours
 _OLDEST_QUOTE = datetime(2000, 1, 1, tzinfo=UTC)
 
+_PLAIN_ZERO = AfterValidator(lambda number: number + 0.0)  # zero has one sign, and one set of bytes
+
 Price = Annotated[float, Field(gt=0, le=10_000_000)]  # dollars; the dearest stock stands below 1 m
-Bid = Annotated[float, Field(ge=0, le=10_000_000)]  # dollars, 0 for none
-Shares = Annotated[float, Field(ge=0, le=1e12)]
-Cash = Annotated[float, Field(ge=0, le=1_000_000)]  # dollars a share
+Bid = Annotated[float, Field(ge=0, le=10_000_000), _PLAIN_ZERO]  # dollars, 0 for none
+Shares = Annotated[float, Field(ge=0, le=1e12), _PLAIN_ZERO]
+Cash = Annotated[float, Field(ge=0, le=1_000_000), _PLAIN_ZERO]  # dollars a share
 Ratio = Annotated[float, Field(ge=1e-4, le=1e4)]  # new shares for an old one
 
 
