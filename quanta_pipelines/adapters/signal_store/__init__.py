@@ -1,21 +1,51 @@
-"""Signal store: commitments, reveals, universes, snapshots and votes in SQLite or PostgreSQL."""
+"""Signal store: the intake's and the service's records in SQLite or PostgreSQL."""
 
+from quanta_pipelines.adapters.signal_store.disputes import Dispute, DisputeEvent
 from quanta_pipelines.adapters.signal_store.errors import (
     ContradictsRecord,
+    InvalidRecord,
+    NewerSchema,
     NotPermitted,
     NotRecorded,
+    OlderSchema,
     OutsideWindow,
+    ReplayedNonce,
+    SchemaMismatch,
+    StoreUnavailable,
 )
-from quanta_pipelines.adapters.signal_store.records import CommitReceipt, Snapshot, Source
+from quanta_pipelines.adapters.signal_store.nonces import NONCE_WINDOW
+from quanta_pipelines.adapters.signal_store.participants import Participant, Role
+from quanta_pipelines.adapters.signal_store.records import (
+    CommitReceipt,
+    Json,
+    SignalState,
+    SignalStatus,
+    Snapshot,
+    Source,
+)
 from quanta_pipelines.adapters.signal_store.store import SignalStore
 
 __all__ = [
+    "NONCE_WINDOW",
     "CommitReceipt",
     "ContradictsRecord",
+    "Dispute",
+    "DisputeEvent",
+    "InvalidRecord",
+    "Json",
+    "NewerSchema",
     "NotPermitted",
     "NotRecorded",
+    "OlderSchema",
     "OutsideWindow",
+    "Participant",
+    "ReplayedNonce",
+    "Role",
+    "SchemaMismatch",
+    "SignalState",
+    "SignalStatus",
     "SignalStore",
     "Snapshot",
     "Source",
+    "StoreUnavailable",
 ]

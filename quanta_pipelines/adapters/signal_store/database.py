@@ -1,67 +1,124 @@
-"""The signal store's connection: one writer at a time, durable commits, migrations to head.
+"""The signal store's connections: durable commits, bounded waits, one writer at a time per key.
 
-SQLite and PostgreSQL behave alike here: a transaction that may write takes one lock first, so
-what it reads stays true until it commits.
+SQLite and PostgreSQL behave alike here: a transaction that may write takes a lock first, so what
+it reads stays true until it commits. SQLite has one lock for the file, PostgreSQL one per key.
 """
 
+import hashlib
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-BUSY_SECONDS = 30
-_POSTGRES_LOCK = 0x5155414E5441  # any number that other programs on the server do not use
-_ALEMBIC = Lock()  # its context is global to the process
+from quanta_pipelines.adapters.signal_store.availability import available
+
+TIMEOUT_SECONDS = 10.0  # of every wait: for a lock, a connection, a statement
 
 
-def connect(url: str) -> Engine:
-    """Engine on a store that is migrated to head; an SQLite file is created where it is missing."""
+def connect(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Engine:
+    """Engine on a store; an SQLite file's folder is created where it is missing.
+
+    Values of statements are kept out of messages and logs: a reveal's secret is one of them.
+    """
     address = make_url(url)
-    engine = create_engine(address)
-    if engine.dialect.name == "sqlite":
-        if address.database and address.database != ":memory:":
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _prepare_sqlite)
+    backend = address.get_backend_name()
+    if backend not in _ENGINES:
+        raise ValueError(f"a signal store lives in sqlite or postgresql, not in {backend}")
+    engine = _ENGINES[backend](address, timeout_seconds)
     event.listen(engine, "begin", _begin)
-    _migrate(engine)
     return engine
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write; others that want to wait until it ends."""
-    with engine.execution_options(writing=True).begin() as connection:
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads; ``StoreUnavailable`` where the database is not there."""
+    with available(engine), engine.connect() as connection:
         yield connection
+
+
+@contextmanager
+def writing(engine: Engine, key: str) -> Iterator[Connection]:
+    """A transaction that may write; others that want to write under this key wait until it ends."""
+    with available(engine), engine.execution_options(writing=key).begin() as connection:
+        yield connection
+
+
+def _sqlite(address: URL, seconds: float) -> Engine:
+    waits: dict[str, float] = {}
+    if address.database and address.database != ":memory:":
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        waits["pool_timeout"] = seconds
+    engine = create_engine(
+        address, hide_parameters=True, connect_args={"timeout": seconds}, **waits
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
     for pragma in (
-        f"busy_timeout = {BUSY_SECONDS * 1000}",
         "journal_mode = WAL",
         "synchronous = FULL",  # in WAL, NORMAL may lose answered commits with the power
         "foreign_keys = ON",
+        "recursive_triggers = ON",  # INSERT OR REPLACE deletes rows: it meets the triggers too
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _postgresql(address: URL, seconds: float) -> Engine:
+    milliseconds = math.ceil(seconds * 1000)
+    engine = create_engine(
+        address,
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",  # what is read after the lock was waited for is current
+        pool_pre_ping=True,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=seconds,
+        connect_args={
+            "connect_timeout": max(2, math.ceil(seconds)),  # libpq reads 1 as 2
+            "tcp_user_timeout": milliseconds,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for setting in (
+            "synchronous_commit = on",  # a server's default may lose answered commits
+            f"statement_timeout = {milliseconds}",
+            f"lock_timeout = {milliseconds}",
+            f"idle_in_transaction_session_timeout = {milliseconds}",  # a stopped client's locks
+            "timezone = 'UTC'",
+        ):
+            cursor.execute(f"SET {setting}")
+        cursor.close()
+        connection.commit()
+
+    return engine
+
+
+_ENGINES = {"sqlite": _sqlite, "postgresql": _postgresql}
+
+
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writing", False)
+    key = connection.get_execution_options().get("writing")
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-    elif writes:
-        connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+        connection.exec_driver_sql("BEGIN" if key is None else "BEGIN IMMEDIATE")
+    elif key is not None:
+        connection.execute(select(func.pg_advisory_xact_lock(_lock_number(key))))
 
 
-def _migrate(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", f"{__package__}:migrations")
-    with _ALEMBIC, writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _lock_number(key: str) -> int:
+    """64 bits of a hash: two keys that meet would wait for each other and nothing worse."""
+    digest = hashlib.blake2b(f"quanta/{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

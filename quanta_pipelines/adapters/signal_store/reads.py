@@ -1,14 +1,13 @@
 """The store's history as tables, exactly as their contracts want them."""
 
 from decimal import Decimal
-from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
+from quanta_pipelines.adapters.signal_store.frames import INSTANT, table_of, typed
 from quanta_pipelines.adapters.signal_store.tables import (
     COMMITMENTS,
-    NEWEST_FIRST,
     REVEALS,
     SNAPSHOT_STAKES,
     SUBMITTED_WEIGHTS,
@@ -17,14 +16,12 @@ from quanta_pipelines.adapters.signal_store.tables import (
 from quanta_pipelines.protocol.commit_reveal import Verdict
 from quanta_pipelines.protocol.portfolio import Portfolio, canonical_ticker
 
-_INSTANT = "datetime64[ns, UTC]"
-
 _COMMITMENTS = {
     "epoch_id": "object",
     "hotkey": "object",
     "commitment": "object",
     "ante_rao": "int64",
-    "received_at": _INSTANT,
+    "received_at": INSTANT,
     "n_replaced": "int64",
 }
 _REVEALS = {
@@ -32,7 +29,7 @@ _REVEALS = {
     "reveal_id": "int64",
     "hotkey": "object",
     "commitment": "object",
-    "received_at": _INSTANT,
+    "received_at": INSTANT,
     "verdict": "object",
     "reason": "object",
     "portfolio_hash": "object",
@@ -50,7 +47,7 @@ _WEIGHTS = {
     "max_drawdown_90d": "float64",
     "stake_rao": "int64",
     "data_hash": "object",
-    "received_at": _INSTANT,
+    "received_at": INSTANT,
 }
 
 
@@ -60,14 +57,14 @@ def commitments(connection: Connection, epoch_id: str) -> pd.DataFrame:
     ranked = (
         select(
             COMMITMENTS,
-            func.row_number().over(partition_by=miner, order_by=NEWEST_FIRST).label("place"),
-            (func.count().over(partition_by=miner) - 1).label("n_replaced"),
+            func.max(COMMITMENTS.c.ordinal).over(partition_by=miner).label("newest"),
+            (COMMITMENTS.c.ordinal - 1).label("n_replaced"),
         )
         .where(COMMITMENTS.c.epoch_id == epoch_id)
         .subquery()
     )
-    standing = select(ranked).where(ranked.c.place == 1)
-    return _table(connection, standing, _COMMITMENTS).sort_values("hotkey", ignore_index=True)
+    standing = select(ranked).where(ranked.c.ordinal == ranked.c.newest)
+    return table_of(connection, standing, _COMMITMENTS).sort_values("hotkey", ignore_index=True)
 
 
 def reveals(connection: Connection, epoch_id: str) -> pd.DataFrame:
@@ -87,7 +84,7 @@ def reveals(connection: Connection, epoch_id: str) -> pd.DataFrame:
         accepted = row["verdict"] == Verdict.ACCEPTED.value
         row["positions"] = _portfolio(row["positions"]).text if accepted else ""
         row["secret"] = row["secret"] if accepted else ""
-    return _typed(pd.DataFrame(rows, columns=list(_REVEALS)), _REVEALS)
+    return typed(pd.DataFrame(rows, columns=list(_REVEALS)), _REVEALS)
 
 
 def _portfolio(submitted: list[list[str]]) -> Portfolio:
@@ -108,14 +105,5 @@ def validator_weights(connection: Connection, epoch_id: str) -> pd.DataFrame:
         .select_from(votes)
         .where(WEIGHT_SUBMISSIONS.c.epoch_id == epoch_id)
     )
-    table = _table(connection, query, _WEIGHTS)
+    table = table_of(connection, query, _WEIGHTS)
     return table.sort_values(["validator", "hotkey"], ignore_index=True)
-
-
-def _table(connection: Connection, query: Select[Any], types: dict[str, str]) -> pd.DataFrame:
-    result = connection.execute(query)
-    return _typed(pd.DataFrame(result.mappings().all(), columns=list(result.keys())), types)
-
-
-def _typed(table: pd.DataFrame, types: dict[str, str]) -> pd.DataFrame:
-    return table[list(types)].astype(types)

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, insert, select
 
 from quanta_pipelines.adapters.signal_store.tables import (
     COMMITMENTS,
-    NEWEST_FIRST,
     REVEALS,
     UNIVERSES,
 )
@@ -16,12 +15,17 @@ from quanta_pipelines.protocol.commit_reveal import Commitment, Judgement, Revea
 
 @dataclass(frozen=True, slots=True)
 class StoredCommitment:
-    """A commitment's row, and how many earlier ones of its miner and epoch it replaced."""
+    """A commitment's row; of those of a miner and epoch the one with the highest number stands."""
 
     commitment_id: int
     commitment: Commitment
     ante_rao: int
-    replaced: int
+    ordinal: int
+
+    @property
+    def replaced(self) -> int:
+        """How many earlier ones of its miner and epoch it replaced."""
+        return self.ordinal - 1
 
 
 def commitments_of(
@@ -31,7 +35,7 @@ def commitments_of(
     query = (
         select(COMMITMENTS)
         .where(COMMITMENTS.c.hotkey == hotkey, COMMITMENTS.c.epoch_id == epoch_id)
-        .order_by(*NEWEST_FIRST)
+        .order_by(COMMITMENTS.c.ordinal.desc())
     )
     rows = connection.execute(query).all()
     return tuple(
@@ -39,13 +43,15 @@ def commitments_of(
             row.id,
             Commitment(hotkey, epoch_id, row.commitment, row.received_at),
             row.ante_rao,
-            replaced=len(rows) - 1 - place,
+            row.ordinal,
         )
-        for place, row in enumerate(rows)
+        for row in rows
     )
 
 
-def insert_commitment(connection: Connection, commitment: Commitment, ante: int) -> None:
+def insert_commitment(
+    connection: Connection, commitment: Commitment, ante: int, ordinal: int
+) -> StoredCommitment:
     """Adds a commitment with its ante in rao."""
     row = {
         "hotkey": commitment.hotkey,
@@ -53,8 +59,11 @@ def insert_commitment(connection: Connection, commitment: Commitment, ante: int)
         "commitment": commitment.commitment,
         "ante_rao": ante,
         "received_at": commitment.received_at,
+        "ordinal": ordinal,
     }
-    connection.execute(insert(COMMITMENTS), row)
+    query = insert(COMMITMENTS).returning(COMMITMENTS.c.id)
+    number = int(connection.execute(query, row).scalar_one())
+    return StoredCommitment(number, commitment, ante, ordinal)
 
 
 def universe_of(connection: Connection, epoch_id: str) -> tuple[str, ...]:
@@ -69,14 +78,14 @@ def insert_universe(connection: Connection, epoch_id: str, tickers: tuple[str, .
     connection.execute(insert(UNIVERSES), rows)
 
 
-def has_accepted(connection: Connection, hotkey: str, epoch_id: str) -> bool:
-    """Whether a reveal of this miner and epoch was accepted."""
-    query = select(REVEALS.c.id).where(
+def accepted_at(connection: Connection, hotkey: str, epoch_id: str) -> dt.datetime | None:
+    """When the accepted reveal of this miner and epoch was received, or None."""
+    query = select(REVEALS.c.received_at).where(
         REVEALS.c.hotkey == hotkey,
         REVEALS.c.epoch_id == epoch_id,
         REVEALS.c.verdict == Verdict.ACCEPTED.value,
     )
-    return connection.scalar(query) is not None
+    return connection.scalar(query)
 
 
 def insert_reveal(

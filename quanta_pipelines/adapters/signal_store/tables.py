@@ -1,5 +1,6 @@
-"""Tables of the signal store. Rows are only ever added: triggers refuse updates and deletions.
+"""Tables of the intake. Rows are only ever added: triggers refuse updates and deletions.
 
+Those of participants, pools, disputes and nonces are in ``service_tables``, on the same metadata.
 Every change of a table here needs a revision in ``migrations``; a test compares the two.
 """
 
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     DateTime,
     Dialect,
@@ -58,30 +60,44 @@ class Submitted(TypeDecorator[Any]):
 
 METADATA = MetaData()
 
-_ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER numbers itself in SQLite
-_HOTKEY, _EPOCH_ID, _HEX64 = String(48), String(11), String(64)
+ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER numbers itself in SQLite
+HOTKEY, EPOCH_ID, HEX64 = String(48), String(11), String(64)
 
 COMMITMENTS = Table(
     "commitments",
     METADATA,
-    Column("id", _ROW_ID, primary_key=True),
-    Column("hotkey", _HOTKEY, nullable=False),
-    Column("epoch_id", _EPOCH_ID, nullable=False),
-    Column("commitment", _HEX64, nullable=False),
+    Column("id", ROW_ID, primary_key=True),
+    Column("hotkey", HOTKEY, nullable=False),
+    Column("epoch_id", EPOCH_ID, nullable=False),
+    Column("commitment", HEX64, nullable=False),
     Column("ante_rao", BigInteger, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("ordinal", Integer, nullable=False),  # 1 is the miner's first; the highest stands
     UniqueConstraint("epoch_id", "hotkey", "commitment", name="one_row_per_commitment"),
+    UniqueConstraint("epoch_id", "hotkey", "ordinal", name="one_commitment_at_a_time"),
 )
 
-NEWEST_FIRST = (COMMITMENTS.c.received_at.desc(), COMMITMENTS.c.id.desc())
+ESCROW_MOVEMENTS = Table(
+    "escrow_movements",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True),
+    Column("commitment_id", ROW_ID, ForeignKey("commitments.id"), nullable=False),
+    Column("from_account", String(64), nullable=False),
+    Column("to_account", String(64), nullable=False),
+    Column("amount_rao", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),
+    Column("moved_at", Instant, nullable=False),
+    UniqueConstraint("commitment_id", "reason", name="an_ante_moves_once_each_way"),
+    CheckConstraint("amount_rao > 0", name="a_movement_moves_something"),
+)
 
 REVEALS = Table(
     "reveals",
     METADATA,
-    Column("id", _ROW_ID, primary_key=True),
-    Column("hotkey", _HOTKEY, nullable=False),
-    Column("epoch_id", _EPOCH_ID, nullable=False),
-    Column("commitment", _HEX64, nullable=False),
+    Column("id", ROW_ID, primary_key=True),
+    Column("hotkey", HOTKEY, nullable=False),
+    Column("epoch_id", EPOCH_ID, nullable=False),
+    Column("commitment", HEX64, nullable=False),
     Column("positions", Submitted, nullable=False),
     Column("secret", Submitted, nullable=False),
     Column("received_at", Instant, nullable=False),
@@ -102,14 +118,14 @@ REVEALS = Table(
 UNIVERSES = Table(
     "universes",
     METADATA,
-    Column("epoch_id", _EPOCH_ID, primary_key=True),
+    Column("epoch_id", EPOCH_ID, primary_key=True),
     Column("ticker", String(8), primary_key=True),
 )
 
 SNAPSHOTS = Table(
     "snapshots",
     METADATA,
-    Column("epoch_id", _EPOCH_ID, primary_key=True),
+    Column("epoch_id", EPOCH_ID, primary_key=True),
     Column("emission_rao", BigInteger, nullable=False),
     Column("external_rao", BigInteger, nullable=False),
     Column("source", String(9), nullable=False),  # 'chain' or 'simulated'
@@ -118,18 +134,18 @@ SNAPSHOTS = Table(
 SNAPSHOT_STAKES = Table(
     "snapshot_stakes",
     METADATA,
-    Column("epoch_id", _EPOCH_ID, ForeignKey("snapshots.epoch_id"), primary_key=True),
-    Column("validator", _HOTKEY, primary_key=True),
+    Column("epoch_id", EPOCH_ID, ForeignKey("snapshots.epoch_id"), primary_key=True),
+    Column("validator", HOTKEY, primary_key=True),
     Column("stake_rao", BigInteger, nullable=False),
 )
 
 WEIGHT_SUBMISSIONS = Table(
     "weight_submissions",
     METADATA,
-    Column("id", _ROW_ID, primary_key=True),
-    Column("validator", _HOTKEY, nullable=False),
-    Column("epoch_id", _EPOCH_ID, ForeignKey("snapshots.epoch_id"), nullable=False),
-    Column("data_hash", _HEX64, nullable=False),
+    Column("id", ROW_ID, primary_key=True),
+    Column("validator", HOTKEY, nullable=False),
+    Column("epoch_id", EPOCH_ID, ForeignKey("snapshots.epoch_id"), nullable=False),
+    Column("data_hash", HEX64, nullable=False),
     Column("received_at", Instant, nullable=False),
     UniqueConstraint("epoch_id", "validator", name="one_vote_per_validator"),
 )
@@ -137,8 +153,8 @@ WEIGHT_SUBMISSIONS = Table(
 SUBMITTED_WEIGHTS = Table(
     "submitted_weights",
     METADATA,
-    Column("submission_id", _ROW_ID, ForeignKey("weight_submissions.id"), primary_key=True),
-    Column("hotkey", _HOTKEY, primary_key=True),
+    Column("submission_id", ROW_ID, ForeignKey("weight_submissions.id"), primary_key=True),
+    Column("hotkey", HOTKEY, primary_key=True),
     Column("weight_units", BigInteger, nullable=False),
     Column("composite", Double, nullable=False),
     Column("max_drawdown_7d", Double),

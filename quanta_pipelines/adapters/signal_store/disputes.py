@@ -1,0 +1,184 @@
+"""Disputes over an epoch: who opened them with which evidence, what was said, how they ended."""
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, Select, func, insert, select
+
+from quanta_pipelines.adapters.signal_store import database
+from quanta_pipelines.adapters.signal_store.errors import ContradictsRecord, NotRecorded
+from quanta_pipelines.adapters.signal_store.frames import INSTANT, table_of
+from quanta_pipelines.adapters.signal_store.records import (
+    Json,
+    check_moment,
+    check_name,
+    check_text,
+    json_text,
+)
+from quanta_pipelines.adapters.signal_store.service_tables import DISPUTE_EVENTS, DISPUTES
+from quanta_pipelines.protocol.commit_reveal import public_key
+from quanta_pipelines.protocol.epoch import Epoch
+
+_OPEN = "open"
+_EVENT = DISPUTE_EVENTS.c
+_DISPUTES = {
+    "dispute_id": "int64",
+    "epoch_id": "object",
+    "opened_by": "object",
+    "reason": "object",
+    "evidence": "object",
+    "opened_at": INSTANT,
+    "status": "object",
+    "changed_at": INSTANT,
+}
+_EVENTS = {
+    "dispute_id": "int64",
+    "ordinal": "int64",
+    "event": "object",
+    "actor": "object",
+    "note": "object",
+    "at": INSTANT,
+}
+
+
+class DisputeEvent(StrEnum):
+    """What happens to a dispute; all but a comment close it."""
+
+    COMMENTED = "commented"
+    UPHELD = "upheld"
+    DISMISSED = "dismissed"
+    WITHDRAWN = "withdrawn"
+
+
+_CLOSING = (DisputeEvent.UPHELD, DisputeEvent.DISMISSED, DisputeEvent.WITHDRAWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A dispute at a moment; ``status`` is open, upheld, dismissed or withdrawn."""
+
+    dispute_id: int
+    epoch_id: str
+    opened_by: str
+    reason: str
+    evidence: str
+    opened_at: dt.datetime
+    status: str
+    changed_at: dt.datetime
+
+
+class Disputes:
+    """Record of disputes. When one may be opened, and by whom, is the caller's business."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open(
+        self, opened_by: str, epoch: Epoch, reason: str, evidence: Json, *, at: dt.datetime
+    ) -> int:
+        """Records a dispute and returns its number; the same content again is the same dispute."""
+        check_moment(at)
+        public_key(opened_by)
+        check_text("the reason of a dispute", reason)
+        text = json_text("the evidence of a dispute", evidence)
+        content = json_text("a dispute", [reason, hashlib.sha256(text.encode()).hexdigest()])
+        row = {
+            "epoch_id": epoch.id,
+            "opened_by": opened_by,
+            "content_hash": hashlib.sha256(content.encode()).hexdigest(),
+        }
+        with database.writing(self._engine, f"disputes of {opened_by}") as connection:
+            same = [DISPUTES.c[name] == value for name, value in row.items()]
+            known = connection.scalar(select(DISPUTES.c.id).where(*same))
+            if known is not None:
+                return int(known)
+            query = insert(DISPUTES).returning(DISPUTES.c.id)
+            values = {**row, "reason": reason, "evidence": text, "opened_at": at}
+            return int(connection.execute(query, values).scalar_one())
+
+    def record(
+        self, dispute_id: int, event: DisputeEvent, actor: str, note: str = "", *, at: dt.datetime
+    ) -> None:
+        """Adds an event; to close a dispute as it was closed already changes nothing."""
+        check_moment(at)
+        check_name("the actor of a dispute's event", actor)
+        check_text("the note of a dispute's event", note)
+        kind = DisputeEvent(event)
+        with database.writing(self._engine, f"dispute {dispute_id}") as connection:
+            _opened(connection, dispute_id, at)
+            past = connection.execute(_events_of(dispute_id)).all()
+            last = past[-1] if past else None
+            if last and (last.event, last.actor, last.note) == (kind, actor, note):
+                return
+            _check_open(dispute_id, [row.event for row in past])
+            if last and at < last.at:
+                raise ContradictsRecord(
+                    f"dispute {dispute_id} was {last.event} at {last.at.isoformat()}, "
+                    f"nothing can be recorded for {at.isoformat()} any more"
+                )
+            row = {"event": kind.value, "actor": actor, "note": note, "at": at}
+            numbered = {**row, "dispute_id": dispute_id, "ordinal": len(past) + 1}
+            connection.execute(insert(DISPUTE_EVENTS), numbered)
+
+    def at(self, moment: dt.datetime, *, epoch_id: str | None = None) -> pd.DataFrame:
+        """One row per dispute that was opened by a moment, as it stood then, by number."""
+        check_moment(moment)
+        query = _at(moment)
+        if epoch_id is not None:
+            query = query.where(DISPUTES.c.epoch_id == epoch_id)
+        with database.reading(self._engine) as connection:
+            return table_of(connection, query.order_by(DISPUTES.c.id), _DISPUTES)
+
+    def find(self, dispute_id: int, *, at: dt.datetime) -> Dispute:
+        """A dispute as it stood at a moment; its absence is an error."""
+        check_moment(at)
+        with database.reading(self._engine) as connection:
+            row = connection.execute(_at(at).where(DISPUTES.c.id == dispute_id)).first()
+        if row is None:
+            raise NotRecorded(f"there is no dispute {dispute_id} at {at.isoformat()}")
+        return Dispute(**{name: row._mapping[name] for name in _DISPUTES})
+
+    def events(self, dispute_id: int) -> pd.DataFrame:
+        """One row per event of a dispute, in order."""
+        with database.reading(self._engine) as connection:
+            return table_of(connection, _events_of(dispute_id), _EVENTS)
+
+
+def _at(moment: dt.datetime) -> Select[tuple[object, ...]]:
+    known = (DISPUTE_EVENTS.c.dispute_id == DISPUTES.c.id) & (_EVENT.at <= moment)
+    closed = select(_EVENT.event).where(known, _EVENT.event.in_(_CLOSING)).scalar_subquery()
+    changed = (
+        select(_EVENT.at).where(known).order_by(_EVENT.ordinal.desc()).limit(1).scalar_subquery()
+    )
+    return select(
+        DISPUTES,
+        DISPUTES.c.id.label("dispute_id"),
+        func.coalesce(closed, _OPEN).label("status"),
+        func.coalesce(changed, DISPUTES.c.opened_at).label("changed_at"),
+    ).where(DISPUTES.c.opened_at <= moment)
+
+
+def _events_of(dispute_id: int) -> Select[tuple[object, ...]]:
+    query = select(DISPUTE_EVENTS).where(_EVENT.dispute_id == dispute_id)
+    return query.order_by(_EVENT.ordinal)
+
+
+def _opened(connection: Connection, dispute_id: int, at: dt.datetime) -> None:
+    query = select(DISPUTES.c.opened_at).where(DISPUTES.c.id == dispute_id)
+    opened_at = connection.scalar(query)
+    if opened_at is None:
+        raise NotRecorded(f"there is no dispute {dispute_id}")
+    if at < opened_at:
+        raise ContradictsRecord(
+            f"dispute {dispute_id} was opened at {opened_at.isoformat()}, "
+            f"an event of {at.isoformat()} lies before that"
+        )
+
+
+def _check_open(dispute_id: int, events: list[str]) -> None:
+    for event in events:
+        if event in _CLOSING:
+            raise ContradictsRecord(f"dispute {dispute_id} is closed: it was {event}")

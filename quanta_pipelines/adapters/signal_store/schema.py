@@ -1,0 +1,78 @@
+"""Revisions of the store's tables: what a database has, what the code needs, and the way there."""
+
+from dataclasses import dataclass
+from threading import Lock
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from quanta_pipelines.adapters.signal_store.database import reading, writing
+from quanta_pipelines.adapters.signal_store.errors import NewerSchema, OlderSchema
+
+_ALEMBIC = Lock()  # its context is global to the process
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Revision before and after; None is an empty database."""
+
+    before: str | None
+    after: str | None
+
+
+def head() -> str:
+    """The revision that this code needs."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision that a database has."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def check(engine: Engine) -> bool:
+    """Whether the store is at head; ``NewerSchema`` where this code does not know its revision."""
+    with reading(engine) as connection:
+        found = revision(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise NewerSchema(
+            f"{_address(engine)} has schema {found}, this code knows none after {head()}: "
+            "run the version that migrated it"
+        )
+    return found == head()
+
+
+def require(engine: Engine) -> None:
+    """Refuses a store that is not at head."""
+    if not check(engine):
+        raise OlderSchema(
+            f"{_address(engine)} is older than schema {head()}: run quanta db upgrade"
+        )
+
+
+def upgrade(engine: Engine) -> Upgrade:
+    """Migrates to head in one transaction; several processes may do so at once."""
+    if check(engine):  # without a lock: the usual case
+        return Upgrade(head(), head())
+    config = _config()
+    with _ALEMBIC, writing(engine, "schema") as connection:
+        if connection.dialect.name == "postgresql":  # filling a new column may take its time
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        before = revision(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return Upgrade(before, revision(connection))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", f"{__package__}:migrations")
+    return config
+
+
+def _address(engine: Engine) -> str:
+    return f"the signal store at {engine.url.render_as_string(hide_password=True)}"
