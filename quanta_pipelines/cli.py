@@ -137,6 +137,29 @@ def epoch_status(*, as_json: bool) -> None:
         click.echo("no epoch has been run yet")
 
 
+@main.group("db")
+def db_group() -> None:
+    """Look after the database of the signal store."""
+
+
+@db_group.command("upgrade")
+@json_option
+def db_upgrade(*, as_json: bool) -> None:
+    """Bring the signal store's tables to the schema of this version; safe to repeat."""
+    from quanta_pipelines.adapters.signal_store import SchemaMismatch, StoreUnavailable
+    from quanta_pipelines.adapters.signal_store.schema import upgrade_at
+
+    try:
+        upgrade = upgrade_at(current_settings().signal_store_url)
+    except (SchemaMismatch, StoreUnavailable) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(asdict(upgrade), indent=2))
+        return
+    steps = "is at" if upgrade.before == upgrade.after else f"{upgrade.before or 'empty'} ->"
+    click.echo(f"{upgrade.address}: {steps} {upgrade.after}")
+
+
 @main.command()
 @click.argument("epoch", type=EpochId())
 @json_option

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from quanta_pipelines.adapters.signal_store.database import reading, writing
+from quanta_pipelines.adapters.signal_store.database import connect, reading, writing
 from quanta_pipelines.adapters.signal_store.errors import NewerSchema, OlderSchema
 
 _ALEMBIC = Lock()  # its context is global to the process
@@ -19,6 +19,7 @@ _ALEMBIC = Lock()  # its context is global to the process
 class Upgrade:
     """Revision before and after; None is an empty database."""
 
+    address: str  # without its password
     before: str | None
     after: str | None
 
@@ -40,7 +41,7 @@ def check(engine: Engine) -> bool:
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise NewerSchema(
-            f"{_address(engine)} has schema {found}, this code knows none after {head()}: "
+            f"the signal store at {_address(engine)} has schema {found}, this code knows none after {head()}: "
             "run the version that migrated it"
         )
     return found == head()
@@ -50,14 +51,15 @@ def require(engine: Engine) -> None:
     """Refuses a store that is not at head."""
     if not check(engine):
         raise OlderSchema(
-            f"{_address(engine)} is older than schema {head()}: run quanta db upgrade"
+            f"the signal store at {_address(engine)} is older than schema {head()}: "
+            "run quanta db upgrade"
         )
 
 
 def upgrade(engine: Engine) -> Upgrade:
     """Migrates to head in one transaction; several processes may do so at once."""
     if check(engine):  # without a lock: the usual case
-        return Upgrade(head(), head())
+        return Upgrade(_address(engine), head(), head())
     config = _config()
     with _ALEMBIC, writing(engine, "schema") as connection:
         if connection.dialect.name == "postgresql":  # filling a new column may take its time
@@ -65,7 +67,16 @@ def upgrade(engine: Engine) -> Upgrade:
         before = revision(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        return Upgrade(before, revision(connection))
+        return Upgrade(_address(engine), before, revision(connection))
+
+
+def upgrade_at(url: str) -> Upgrade:
+    """Migrates the store at an SQLAlchemy URL to head."""
+    engine = connect(url)
+    try:
+        return upgrade(engine)
+    finally:
+        engine.dispose()
 
 
 def _config() -> Config:
@@ -75,4 +86,4 @@ def _config() -> Config:
 
 
 def _address(engine: Engine) -> str:
-    return f"the signal store at {engine.url.render_as_string(hide_password=True)}"
+    return engine.url.render_as_string(hide_password=True)
