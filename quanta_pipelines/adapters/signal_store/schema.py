@@ -1,6 +1,7 @@
 """Revisions of the store's tables: what a database has, what the code needs, and the way there."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 
 from alembic import command
@@ -24,9 +25,16 @@ class Upgrade:
     after: str | None
 
 
+@lru_cache(maxsize=1)
+def revisions() -> tuple[str, ...]:
+    """The revisions that this code knows, the one that it needs first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return tuple(script.revision for script in scripts)
+
+
 def head() -> str:
     """The revision that this code needs."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return revisions()[0]
 
 
 def revision(connection: Connection) -> str | None:
@@ -38,11 +46,10 @@ def check(engine: Engine) -> bool:
     """Whether the store is at head; ``NewerSchema`` where this code does not know its revision."""
     with reading(engine) as connection:
         found = revision(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in revisions():
         raise NewerSchema(
-            f"the signal store at {_address(engine)} has schema {found}, this code knows none after {head()}: "
-            "run the version that migrated it"
+            f"the signal store at {_address(engine)} has schema {found}, "
+            f"this code knows none after {head()}: run the version that migrated it"
         )
     return found == head()
 
