@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from quanta_pipelines.adapters.signal_store import ContradictsRecord, SignalStore
+from quanta_pipelines.adapters.signal_store import ContradictsRecord, SignalStore, schema
 from quanta_pipelines.protocol.commit_reveal import (
     Reveal,
     commitment,
@@ -100,6 +100,7 @@ def race(url: str, clients: int) -> list[dict[str, Any]]:
 def _racer(url: str, miner: str, number: int, go: int, out: int) -> None:
     try:
         store = SignalStore.open(url, timeout_seconds=60)
+        store.fix_universe(EPOCH, [ticker for ticker, _ in POSITIONS])
         os.write(out, b".")
         os.read(go, 1)
         try:
@@ -158,6 +159,7 @@ def _writer(url: str, first: int, steps: int, out: int) -> None:
 def main() -> None:
     """Runs what the arguments name."""
     kind, url, *rest = sys.argv[1:]
+    schema.head()  # read once, before the forks
     if kind == "race":
         sys.stdout.write(json.dumps(race(url, int(rest[0]))))
         return

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -17,8 +18,11 @@ from quanta_pipelines.adapters.signal_store import (
     NotPermitted,
     NotRecorded,
     OutsideWindow,
+    SignalState,
+    SignalStatus,
     SignalStore,
 )
+from quanta_pipelines.protocol.antes import RewardEntry
 from quanta_pipelines.protocol.commit_reveal import (
     Reveal,
     Verdict,
@@ -33,7 +37,9 @@ from quanta_pipelines.protocol.errors import (
     InvalidWeights,
     ProtocolError,
 )
+from quanta_pipelines.protocol.ledger import ledger_table, movements
 from quanta_pipelines.protocol.portfolio import accepted_positions, portfolio_hash
+from quanta_pipelines.protocol.rewards import settle
 
 EPOCH = Epoch.parse("2019-Q1-W10")
 OPENS = EPOCH.opens_at
@@ -309,6 +315,130 @@ def test_content_is_not_judged_without_a_universe(url):
         store.reveal(opening(), received_at=OPENS + 20 * HOUR)
     assert count(url, "reveals") == 1  # the verdict; what could not be judged left no row
     store.close()
+
+
+# Escrow and status
+
+
+def test_an_ante_goes_into_escrow_and_a_replaced_one_back(store):
+    commit(store, opening())
+    commit(store, opening(BOB), ante="20")
+    commit(store, opening(secret=SECRET[::-1]), ante="12.5", at=OPENS - HOUR)
+    held = store.escrow(EPOCH.id).set_index("hotkey")["escrow_rao"].to_dict()
+    assert held == {ALICE: 12_500_000_000, BOB: 20_000_000_000}
+    moved = store.escrow_movements(EPOCH.id)
+    columns = ["entry", "from_account", "to_account", "amount_rao", "reason", "moved_at"]
+    assert moved[columns].to_numpy().tolist() == [
+        [1, f"miner:{ALICE}", f"escrow:{ALICE}", 50_000_000_000, "ante_posted", OPENS - 2 * HOUR],
+        [2, f"miner:{BOB}", f"escrow:{BOB}", 20_000_000_000, "ante_posted", OPENS - 2 * HOUR],
+        [3, f"escrow:{ALICE}", f"miner:{ALICE}", 50_000_000_000, "ante_replaced", OPENS - HOUR],
+        [4, f"miner:{ALICE}", f"escrow:{ALICE}", 12_500_000_000, "ante_posted", OPENS - HOUR],
+    ]
+    assert moved["amount_rao"].dtype == "int64"
+
+
+def test_escrow_is_what_the_settlement_posts_again(store):
+    commit(store, opening())
+    commit(store, opening(secret=SECRET[::-1]), ante="12.5", at=OPENS - HOUR)
+    commit(store, opening(BOB), ante="20")
+    standing = store.commitments(EPOCH.id)
+    entries = [
+        RewardEntry(row.hotkey, 0, row.ante_rao, standing="unranked")
+        for row in standing.itertuples()
+    ]
+    antes = {entry.hotkey: entry.ante_rao for entry in entries}
+    ledger = ledger_table(movements(settle(entries, emission_rao=0), antes), EPOCH.id)
+    posted = ledger[ledger["reason"] == "ante_posted"].set_index("to_account")["amount_rao"]
+    held = store.escrow(EPOCH.id)
+    assert posted.to_dict() == {f"escrow:{row.hotkey}": row.escrow_rao for row in held.itertuples()}
+
+
+def test_the_same_commitment_again_moves_no_money(store):
+    commit(store, opening())
+    commit(store, opening(), at=OPENS + 50 * HOUR)
+    assert len(store.escrow_movements(EPOCH.id)) == 1
+
+
+def test_a_refused_commitment_moves_no_money(store):
+    commit(store, opening())
+    with pytest.raises(OutsideWindow):
+        commit(store, opening(secret=SECRET[::-1]), at=OPENS)
+    with pytest.raises(ContradictsRecord):
+        commit(store, opening(secret=SECRET[::-1]), at=OPENS - 3 * HOUR)
+    assert store.escrow_movements(EPOCH.id)["amount_rao"].tolist() == [50_000_000_000]
+
+
+def test_a_commitment_that_was_held_up_does_not_replace_a_revealed_one(store):
+    # one machine took it at 20:59 and hands it in after another one has accepted the reveal
+    commit(store, opening())
+    store.reveal(opening(), received_at=OPENS + 20 * HOUR)
+    with pytest.raises(ContradictsRecord, match="has revealed its portfolio"):
+        commit(store, opening(secret=SECRET[::-1]), at=OPENS - MICROSECOND)
+    assert store.escrow(EPOCH.id)["escrow_rao"].tolist() == [50_000_000_000]
+    assert store.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [
+        (-HOUR, SignalState.COMMITTED),
+        (12 * HOUR - MICROSECOND, SignalState.COMMITTED),
+        (12 * HOUR, SignalState.REVEALABLE),  # 14 hours after the commitment
+        (46 * HOUR, SignalState.REVEALABLE),
+        (46 * HOUR + MICROSECOND, SignalState.UNREVEALED),  # 48 hours after it
+    ],
+)
+def test_a_status_says_where_a_signal_stands(store, after, state):
+    commit(store, opening())
+    commit(store, opening(secret=SECRET[::-1]))
+    status = store.signal_status(ALICE, EPOCH, at=OPENS + after)
+    assert (status.state, status.replaced) == (state, 1)
+    assert status.commitment == opening(secret=SECRET[::-1]).commitment
+    assert (status.ante_rao, status.escrow_rao) == (50_000_000_000, 50_000_000_000)
+    assert (status.committed_at, status.revealed_at) == (OPENS - 2 * HOUR, None)
+    assert (status.revealable_from, status.expires_at) == (OPENS + 12 * HOUR, OPENS + 46 * HOUR)
+
+
+def test_a_status_of_nobody_and_of_a_revealed_signal(store):
+    absent = store.signal_status(ALICE, EPOCH, at=OPENS)
+    assert absent == SignalStatus(ALICE, EPOCH.id, SignalState.ABSENT, escrow_rao=0)
+    commit(store, opening())
+    store.reveal(opening(), received_at=OPENS)  # too early
+    assert store.signal_status(ALICE, EPOCH, at=OPENS).revealed_at is None
+    store.reveal(opening(), received_at=OPENS + 20 * HOUR)
+    revealed = store.signal_status(ALICE, EPOCH, at=OPENS + 50 * HOUR)
+    assert revealed.state is SignalState.REVEALED
+    assert revealed.revealed_at == OPENS + 20 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "UPDATE escrow_movements SET amount_rao = 7",
+            rf"escrow is not the standing commitment's ante: {EPOCH.id}, {ALICE}, 50000000000, 7",
+        ),
+        ("DELETE FROM escrow_movements", rf"escrow is not .*: {EPOCH.id}, {ALICE}, 50000000000, 0"),
+        ("UPDATE escrow_movements SET to_account = 'burn'", "not that of its commitment: 1, ante_"),
+        ("UPDATE commitments SET ordinal = 2", "not numbered from 1 without a gap"),
+        (f"UPDATE reveals SET commitment = '{'0' * 64}'", "it opens no standing commitment"),
+    ],
+)
+def test_what_is_done_past_the_triggers_is_found(store, url, change, problem):
+    commit(store, opening())
+    store.reveal(opening(), received_at=OPENS + 20 * HOUR)
+    assert store.problems() == ()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET session_replication_role = replica")
+        else:
+            for table in ("escrow_movements", "commitments", "reveals"):
+                for kind in ("update", "delete"):
+                    connection.exec_driver_sql(f"DROP TRIGGER {table}_no_{kind}")
+        connection.exec_driver_sql(change)
+    engine.dispose()
+    assert re.search(problem, "\n".join(store.problems()))
 
 
 # Votes

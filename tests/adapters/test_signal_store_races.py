@@ -131,9 +131,9 @@ def test_of_fifty_pools_that_take_a_member_at_once_one_has_it(store, url):
     assert row["operator"] == hotkey(f"pool {told.index(None)}")
 
 
-def test_fifty_processes_that_commit_and_reveal_at_once_leave_one_state(store, url):
+def test_fifty_processes_that_open_a_new_store_and_use_it_at_once_leave_one_state(new_url):
     run = subprocess.run(
-        [sys.executable, DRIVER, "race", url, str(CLIENTS)],
+        [sys.executable, DRIVER, "race", new_url, str(CLIENTS)],
         capture_output=True,
         check=False,
         timeout=120,
@@ -145,12 +145,14 @@ def test_fifty_processes_that_commit_and_reveal_at_once_leave_one_state(store, u
     assert sorted(places) == list(range(len(places)))
     (accepted,) = [number for number in range(CLIENTS) if told[number]["verdict"] == "accepted"]
     assert told[accepted]["replaced"] == len(places) - 1
+    store = SignalStore.open(new_url)
     row = standing(store)
     assert row["commitment"] == opening(RACED, accepted).commitment
     (held,) = store.escrow(EPOCH.id)["escrow_rao"]
     assert held == row["ante_rao"] == ante(accepted) * RAO
     assert len(store.reveals(EPOCH.id)) == CLIENTS
     assert store.problems() == ()
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from data_contracts.tables import CONTRACTS
+from quanta_pipelines.adapters.signal_store.schema import head
 from quanta_pipelines.cli import main
 from quanta_pipelines.protocol import oracle
 from quanta_pipelines.settings import current_settings
@@ -40,6 +42,41 @@ def settled(quanta_home: Path, settled_home: Path) -> Path:
 def quanta() -> Quanta:
     """The command, called with arguments."""
     return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+# db upgrade
+
+
+def test_the_store_is_upgraded_once(quanta_home: Path, quanta: Quanta) -> None:
+    address = f"sqlite:///{quanta_home}/signals.db"
+    found = [quanta("db", "upgrade") for _ in range(2)]
+    assert [result.exit_code for result in found] == [0, 0]
+    assert [result.output for result in found] == [
+        f"{address}: empty -> {head()}\n",
+        f"{address}: is at {head()}\n",
+    ]
+    said = json.loads(quanta("db", "upgrade", "--json").output)
+    assert said == {"address": address, "before": head(), "after": head()}
+
+
+def test_a_store_of_a_newer_version_is_not_downgraded(quanta_home: Path, quanta: Quanta) -> None:
+    quanta("db", "upgrade")
+    with sqlite3.connect(quanta_home / "signals.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    result = quanta("db", "upgrade")
+    assert result.exit_code == 1
+    assert "has schema 9999" in result.output
+
+
+def test_an_upgrade_without_a_server_says_so_without_the_password(
+    quanta_home: Path, quanta: Quanta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTA_DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/signals")
+    result = quanta("db", "upgrade")
+    assert result.exit_code == 1
+    assert "postgresql://me:***@127.0.0.1:1/signals" in result.output
+    assert "hunter2" not in result.output
 
 
 # epoch status

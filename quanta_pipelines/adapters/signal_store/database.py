@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from quanta_pipelines.adapters.signal_store.availability import available
 
-TIMEOUT_SECONDS = 10.0  # of every wait: for a lock, a connection, a statement
+TIMEOUT_SECONDS = 10.0  # of every wait for a lock or a connection; a statement may take twice that
 
 
 def connect(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Engine:
@@ -95,8 +95,8 @@ def _postgresql(address: URL, seconds: float) -> Engine:
         cursor = connection.cursor()
         for setting in (
             "synchronous_commit = on",  # a server's default may lose answered commits
-            f"statement_timeout = {milliseconds}",
             f"lock_timeout = {milliseconds}",
+            f"statement_timeout = {2 * milliseconds}",  # longer, so that a lock is named as such
             f"idle_in_transaction_session_timeout = {milliseconds}",  # a stopped client's locks
             "timezone = 'UTC'",
         ):

@@ -72,8 +72,9 @@ def upgrade(engine: Engine) -> Upgrade:
         if connection.dialect.name == "postgresql":  # filling a new column may take its time
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         before = revision(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        if before != head():  # another process may have done it while this one waited
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
         return Upgrade(_address(engine), before, revision(connection))
 
 

@@ -87,8 +87,9 @@ class SignalStore:
     ) -> "SignalStore":
         """Store at an SQLAlchemy URL; several processes may open it at once.
 
-        ``timeout_seconds`` bounds each wait for a lock, a connection or a statement. An older
-        schema is migrated, or refused with ``OlderSchema``; a newer one with ``NewerSchema``.
+        ``timeout_seconds`` bounds each wait for a lock or a connection; a statement may take twice
+        as long, and connecting to a server has at least two seconds. An older schema is migrated,
+        or refused with ``OlderSchema``; a newer one with ``NewerSchema``.
         """
         engine = database.connect(url, timeout_seconds=timeout_seconds)
         try:
