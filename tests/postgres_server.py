@@ -51,7 +51,7 @@ class PostgresServer:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        self._run(
+        self.run(
             "initdb",
             f"--pgdata={self._data}",
             "--username=quanta",
@@ -66,7 +66,8 @@ class PostgresServer:
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of the server's programs; its failure fails the test with the server's log."""
         try:
             subprocess.run(
                 [self._bin / program, *arguments],
@@ -87,11 +88,11 @@ class PostgresServer:
         listen = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder}"
         log = self.folder / "log"
         options = f"--options={listen} {FAST}"
-        self._run("pg_ctl", "start", "--wait", f"--pgdata={self._data}", f"--log={log}", options)
+        self.run("pg_ctl", "start", "--wait", f"--pgdata={self._data}", f"--log={log}", options)
 
     def stop(self) -> None:
         """Ends all sessions and the server, in order."""
-        self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self._data}")
+        self.run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self._data}")
 
     def remove(self) -> None:
         """Stops the server and removes its folder."""

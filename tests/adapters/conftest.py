@@ -44,16 +44,21 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return request.getfixturevalue("postgres").create("new")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of a migrated store without rows, on either system."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "signals.db")
-        return f"sqlite:///{tmp_path}/signals.db"
-    address = request.getfixturevalue("migrated_database")
-    connection = psycopg2.connect(address)
+@pytest.fixture
+def postgres_url(migrated_database: str) -> str:
+    """Address of a migrated store without rows in PostgreSQL."""
+    connection = psycopg2.connect(migrated_database)
     with connection, connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # past the triggers
         cursor.execute(f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY")
     connection.close()
-    return address
+    return migrated_database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a migrated store without rows, on either system."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "signals.db")
+    return f"sqlite:///{tmp_path}/signals.db"

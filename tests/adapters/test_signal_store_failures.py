@@ -78,8 +78,8 @@ def test_two_requests_of_one_miner_wait_for_each_other_and_no_longer(store, url)
     other.close()
 
 
-def test_postgresql_lets_two_miners_commit_side_by_side(migrated_database):
-    stores = [SignalStore.open(migrated_database, timeout_seconds=SECONDS) for _ in range(2)]
+def test_postgresql_lets_two_miners_commit_side_by_side(postgres_url):
+    stores = [SignalStore.open(postgres_url, timeout_seconds=SECONDS) for _ in range(2)]
     key = f"signal {EPOCH.id} {hotkey('somebody else')}"
     with database.writing(stores[0]._engine, key):
         commit(stores[1], hotkey("not held up"), 1)
@@ -87,9 +87,9 @@ def test_postgresql_lets_two_miners_commit_side_by_side(migrated_database):
         store.close()
 
 
-def test_a_client_that_stops_inside_a_transaction_loses_its_lock(migrated_database):
-    stopped = SignalStore.open(migrated_database, timeout_seconds=SECONDS)
-    other = SignalStore.open(migrated_database, timeout_seconds=10 * SECONDS)
+def test_a_client_that_stops_inside_a_transaction_loses_its_lock(postgres_url):
+    stopped = SignalStore.open(postgres_url, timeout_seconds=SECONDS)
+    other = SignalStore.open(postgres_url, timeout_seconds=10 * SECONDS)
     miner = hotkey("held up")
     with pytest.raises(StoreUnavailable):  # noqa: SIM117, PT012
         with database.writing(stopped._engine, f"signal {EPOCH.id} {miner}") as connection:
@@ -100,9 +100,9 @@ def test_a_client_that_stops_inside_a_transaction_loses_its_lock(migrated_databa
 
 
 def test_a_stopped_server_is_an_error_at_once_and_a_started_one_serves_again(
-    postgres: PostgresServer, migrated_database
+    postgres: PostgresServer, postgres_url
 ):
-    store = SignalStore.open(migrated_database, timeout_seconds=SECONDS)
+    store = SignalStore.open(postgres_url, timeout_seconds=SECONDS)
     miner = hotkey("patient")
     receipt = commit(store, miner, 1)
     postgres.stop()
@@ -114,7 +114,7 @@ def test_a_stopped_server_is_an_error_at_once_and_a_started_one_serves_again(
         with unavailable("refused|closed"):
             store.ping()
         with unavailable("refused|closed"):
-            SignalStore.open(migrated_database, timeout_seconds=SECONDS)
+            SignalStore.open(postgres_url, timeout_seconds=SECONDS)
     finally:
         postgres.start()
     assert commit(store, miner, 1) == receipt
@@ -122,10 +122,10 @@ def test_a_stopped_server_is_an_error_at_once_and_a_started_one_serves_again(
     store.close()
 
 
-def test_a_connection_that_breaks_inside_a_call_is_the_same_error(migrated_database):
-    store = SignalStore.open(migrated_database, timeout_seconds=SECONDS)
+def test_a_connection_that_breaks_inside_a_call_is_the_same_error(postgres_url):
+    store = SignalStore.open(postgres_url, timeout_seconds=SECONDS)
     miner = hotkey("cut off")
-    admin = psycopg2.connect(migrated_database)
+    admin = psycopg2.connect(postgres_url)
     admin.autocommit = True
 
     def end_session(connection, *_: object) -> None:
@@ -142,8 +142,8 @@ def test_a_connection_that_breaks_inside_a_call_is_the_same_error(migrated_datab
     store.close()
 
 
-def test_no_free_connection_is_the_same_error(migrated_database):
-    store = SignalStore.open(migrated_database, timeout_seconds=SECONDS)
+def test_no_free_connection_is_the_same_error(postgres_url):
+    store = SignalStore.open(postgres_url, timeout_seconds=SECONDS)
     pool = store._engine.pool
     taken = [store._engine.connect() for _ in range(pool.size() + pool._max_overflow)]
     with unavailable("no connection became free"):

@@ -69,8 +69,8 @@ def test_sqlite_is_durable_and_keeps_foreign_keys(tmp_path):
     engine.dispose()
 
 
-def test_postgresql_is_durable_and_bounds_its_waits(migrated_database):
-    engine = database.connect(migrated_database, timeout_seconds=7)
+def test_postgresql_is_durable_and_bounds_its_waits(postgres_url):
+    engine = database.connect(postgres_url, timeout_seconds=7)
     settings = ("synchronous_commit", "lock_timeout", "statement_timeout", "transaction_isolation")
     with engine.connect() as connection:
         found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in settings]
@@ -95,8 +95,8 @@ def _triggers(engine: Engine, table: str) -> set[str]:
         return set(connection.exec_driver_sql(query).scalars())
 
 
-def test_postgresql_refuses_to_truncate(migrated_database):
-    engine = create_engine(migrated_database)
+def test_postgresql_refuses_to_truncate(postgres_url):
+    engine = create_engine(postgres_url)
     with pytest.raises(DBAPIError, match="only grows"), engine.begin() as connection:
         connection.exec_driver_sql("TRUNCATE commitments CASCADE")
     engine.dispose()
