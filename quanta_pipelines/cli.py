@@ -19,13 +19,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from quanta_pipelines.cli_options import json_option
+from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
 
 DEMO_FIRST, DEMO_LAST = "2019-Q2-W23", "2019-Q4-W52"
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 class EpochId(click.ParamType[Epoch]):
@@ -66,6 +66,9 @@ class EpochRange(click.ParamType[tuple[Epoch, ...]]):
 @click.group()
 def main() -> None:
     """Score equity portfolio signals, epoch by epoch, from prices to tokens."""
+
+
+main.add_command(prices)
 
 
 @main.group("epoch")
