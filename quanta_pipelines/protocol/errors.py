@@ -29,6 +29,10 @@ class InvalidPrices(ProtocolError):
     """Observed prices that cannot be settled: keys, signs, units."""
 
 
+class InvalidCorrection(ProtocolError):
+    """A correction of a price without author, reason or evidence, or of what is not there."""
+
+
 class InvalidReturns(ProtocolError):
     """Returns with NaN or infinity where a number must stand."""
 

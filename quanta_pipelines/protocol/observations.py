@@ -3,7 +3,7 @@
 Refuses what no rule can settle. Whether vendors agree, and what is settled, is ``oracle``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ _NUMBERS = ["close", "volume", "dividend", "split"]
 _COLUMNS = [*KEYS, *_NUMBERS, "basis", "fetched_at"]
 _BASES = ("as_traded", "split_adjusted", "adjusted")
 _SHOWN = 3  # rows that an error names
+_ROUNDING = 9  # decimals: a cent apart is a cent apart, whatever binary fractions make of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,19 @@ class VendorPanel:
     split: FloatArray
 
 
-def vendor_panel(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> VendorPanel:
-    """The observations that count, on the as-traded basis."""
+def vendor_panel(
+    vendor_prices: pd.DataFrame,
+    params: ProtocolParams = QUANTA,
+    *,
+    also: pd.MultiIndex | None = None,
+) -> VendorPanel:
+    """The observations that count, on the as-traded basis; ``also`` are rows nobody reports."""
     seen = as_traded(vendor_prices, params)
     order = params.market_data.primary_order
     vendors = sorted(set(seen["vendor"]), key=lambda name: (_place(name, order), name))
     wide = seen.set_index(KEYS)[_NUMBERS].unstack("vendor")
+    if also is not None:
+        wide = wide.reindex(wide.index.union(also, sort=True))
     numbers = {
         name: wide[[(name, vendor) for vendor in vendors]].to_numpy(dtype=np.float64)
         for name in _NUMBERS
@@ -72,6 +80,36 @@ def as_traded(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> p
     seen["volume"] /= factor
     seen[_NUMBERS] = seen[_NUMBERS].mask(adjusted & level_known)
     return seen[[*KEYS, *_NUMBERS]]
+
+
+def asked_vendors(vendor_prices: pd.DataFrame, asked: Collection[str] = ()) -> frozenset[str]:
+    """Who was asked: ``asked``, the table's own column ``asked``, and whoever answered.
+
+    An outage must not make a rule of two vendors a rule of one, so who was asked is part of the
+    observations: names joined by commas, the same on every row. A table without the column was
+    asked of those that answered.
+    """
+    told = vendor_prices["asked"].unique() if "asked" in vendor_prices.columns else []
+    names = {name for names in told for name in str(names).split(",")}
+    return frozenset(names | set(asked) | set(vendor_prices["vendor"]))
+
+
+def near_median(values: FloatArray, *, bps: float, least: float) -> BoolArray:
+    """Which values lie within the tolerance of their row's median, its limit included.
+
+    The tolerance is the larger of ``bps`` basis points of the median and ``least``.
+    """
+    median = row_median(values)[:, None]
+    tolerance = np.maximum(bps / 10_000 * median, least)
+    return np.asarray(np.round(np.abs(values - median) - tolerance, _ROUNDING) <= 0.0)
+
+
+def first_chosen(values: FloatArray, chosen: BoolArray) -> FloatArray:
+    """The first chosen value of each row, NaN where none is."""
+    masked = pd.DataFrame(np.where(chosen, values, np.nan))
+    if masked.empty:
+        return np.full(len(values), np.nan)
+    return masked.bfill(axis=1).iloc[:, 0].to_numpy(dtype=np.float64)
 
 
 def row_median(values: FloatArray) -> FloatArray:

@@ -1,22 +1,38 @@
 """From what vendors saw to one settled price a session, and the price table of an epoch.
 
-Comparing happens on the as-traded basis (``observations``); what is odd about a price is in
-``price_flags``, what may be held in ``universe``. Nothing is carried forward or filled in here:
-a price that is disputed or missing is NaN with its status.
+Comparing happens on the as-traded basis (``observations``), splits and dividends are settled in
+``corporate_actions``; what is odd about a price is in ``price_flags``, what may be held in
+``universe``. Nothing is carried forward or filled in here: a price that is disputed or missing is
+NaN with its status. An operator's correction (``corrections``) is data and wins over vendors.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 
+from quanta_pipelines.protocol.corporate_actions import (
+    NO_DIVIDEND,
+    NO_SPLIT,
+    Actions,
+    last_close,
+    settled_actions,
+    since_last_close,
+    total_returns,
+)
+from quanta_pipelines.protocol.corrections import CORRECTION, Corrected, corrected_cells
+from quanta_pipelines.protocol.disagreements import classify_disagreement
 from quanta_pipelines.protocol.errors import InvalidPrices
 from quanta_pipelines.protocol.observations import (
     BoolArray,
     FloatArray,
     VendorPanel,
+    asked_vendors,
+    first_chosen,
+    near_median,
     row_median,
     vendor_panel,
 )
@@ -32,10 +48,10 @@ __all__ = [
     "differing_cells",
     "epoch_prices",
     "settle_closes",
+    "settled_values",
     "universe",
 ]
 
-_ROUNDING = 9  # decimals: a cent apart is a cent apart, whatever binary fractions make of it
 _SETTLED_COLUMNS = [
     *("ticker", "session", "close", "total_return", "n_vendors", "sources", "status"),
     *("anomaly", "stale", "low_volume", "flat_line"),
@@ -43,43 +59,102 @@ _SETTLED_COLUMNS = [
 _EPOCH_COLUMNS = ["epoch_id", *_SETTLED_COLUMNS, "carried_sessions", "in_universe"]
 
 
-def settle_closes(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFrame:
-    """One row per ticker and session that a vendor reports, sorted by both.
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """What vendors agree on and an operator corrected, a row per ticker and session."""
 
-    A close is settled where enough vendors lie near their median: the primary's if it is one of
-    them, else the median of those. ``total_return`` is against the last settled close, with the
-    splits and dividends since. ``n_vendors`` were compared, ``sources`` agree.
+    seen: VendorPanel
+    rows: pd.DataFrame
+    near: BoolArray  # [rows, vendors]: within the tolerance of the median
+    close: FloatArray  # NaN where too few agree
+    actions: Actions
+    corrected: Corrected
+
+
+def settle_closes(
+    vendor_prices: pd.DataFrame,
+    params: ProtocolParams = QUANTA,
+    *,
+    asked: Collection[str] = (),
+    corrections: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """One row per ticker and session that a vendor reports or a correction names, sorted by both.
+
+    A close is settled where enough vendors lie near their median, and what happened to the share
+    since the close before is known: the primary's close if it is one of them, else the median of
+    those. ``total_return`` is against the last agreed close, with the splits and dividends since.
+    ``n_vendors`` were compared, ``sources`` agree. How many are enough follows from who was asked:
+    ``asked`` or the column ``asked`` of ``vendor_prices``, not from who answered. ``corrections``
+    has the columns ticker, session, field, new_value.
     """
     rules = params.market_data
-    seen = vendor_panel(vendor_prices, params)
-    agrees = _near_median(seen.close, rules)
-    required = rules.required_vendors if len(seen.vendors) > 1 else 1
-    compared = np.isfinite(seen.close)
-    settled = compared.any(axis=1) & (agrees.sum(axis=1) >= required)
-    prices = seen.rows.to_frame(index=False)
-    prices["close"] = np.where(settled, _agreed_close(seen, agrees, rules), np.nan)
+    agreed = _agreed(vendor_prices, params, asked, corrections)
+    prices, actions = agreed.rows.copy(), agreed.actions
+    returns = total_returns(prices, agreed.close, actions)
+    begins = last_close(prices, agreed.close).isna().to_numpy()
+    settled = np.isfinite(agreed.close) & (begins | np.isfinite(returns))
+    compared = np.isfinite(agreed.seen.close)
+    known = compared.any(axis=1) | agreed.corrected.rows
+    prices["close"] = np.where(settled, agreed.close, np.nan)
     prices["n_vendors"] = compared.sum(axis=1).astype(np.int64)
-    prices["sources"] = _names(seen.vendors, agrees)
-    prices["status"] = np.select(
-        [settled, compared.any(axis=1)], ["settled", "disputed"], "missing"
-    )
+    prices["sources"] = _sources(agreed)
+    prices["status"] = np.select([settled, known], ["settled", "disputed"], "missing")
     prices["status"] = prices["status"].astype(object)
-    prices["volume"] = row_median(seen.volume)
-    prices["total_return"] = _total_returns(prices, seen, agrees)
-    explained = ((seen.split != 1.0) & np.isfinite(seen.split)) | (seen.dividend > 0.0)
-    unusual = unusual_return(prices, rules).to_numpy() & ~explained.any(axis=1)
-    prices["anomaly"] = unusual | (compared & ~agrees).any(axis=1)
+    prices["volume"] = row_median(agreed.seen.volume)
+    prices["total_return"] = np.where(settled, returns, np.nan)
+    unusual = unusual_return(prices, rules).to_numpy() & ~_explained(agreed)
+    prices["anomaly"] = unusual | _contradicted(agreed) | agreed.corrected.rows
     prices["stale"] = prices["status"] == "missing"
     prices["low_volume"] = low_volume(prices, rules)
     prices["flat_line"] = flat_line(prices, rules)
     return prices[_SETTLED_COLUMNS]
 
 
-def _near_median(close: FloatArray, rules: MarketDataParams) -> BoolArray:
-    """Which vendors lie within the tolerance of the row's median, its limit included."""
-    median = row_median(close)[:, None]
-    tolerance = np.maximum(rules.agreement_bps / 10_000 * median, rules.agreement_dollars)
-    return np.asarray(np.round(np.abs(close - median) - tolerance, _ROUNDING) <= 0.0)
+def settled_values(
+    vendor_prices: pd.DataFrame,
+    params: ProtocolParams = QUANTA,
+    *,
+    asked: Collection[str] = (),
+    corrections: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """What is settled now of each ticker and session: close, dividend and split, NaN where not."""
+    agreed = _agreed(vendor_prices, params, asked, corrections)
+    return agreed.rows.assign(
+        close=agreed.close, dividend=agreed.actions.dividend, split=agreed.actions.split
+    )
+
+
+def _agreed(
+    vendor_prices: pd.DataFrame,
+    params: ProtocolParams,
+    asked: Collection[str],
+    corrections: pd.DataFrame | None,
+) -> _Agreed:
+    rules = params.market_data
+    several = len(asked_vendors(vendor_prices, asked)) > 1
+    required = rules.required_vendors if several else 1
+    also = None if corrections is None else pd.MultiIndex.from_frame(_cells_of(corrections))
+    seen = vendor_panel(vendor_prices, params, also=also)
+    near = near_median(seen.close, bps=rules.agreement_bps, least=rules.agreement_dollars)
+    agrees = near & (near.sum(axis=1) >= required)[:, None]
+    actions = settled_actions(seen, agrees, required=required, rules=rules)
+    corrected = corrected_cells(corrections, seen.rows)
+    return _Agreed(
+        seen=seen,
+        rows=seen.rows.to_frame(index=False),
+        near=near,
+        close=corrected.over("close", _agreed_close(seen, agrees, rules)),
+        actions=replace(
+            actions,
+            split=corrected.over("split", actions.split),
+            dividend=corrected.over("dividend", actions.dividend),
+        ),
+        corrected=corrected,
+    )
+
+
+def _cells_of(corrections: pd.DataFrame) -> pd.DataFrame:
+    return corrections[["ticker", "session"]].drop_duplicates()
 
 
 def _agreed_close(seen: VendorPanel, agrees: BoolArray, rules: MarketDataParams) -> FloatArray:
@@ -87,34 +162,38 @@ def _agreed_close(seen: VendorPanel, agrees: BoolArray, rules: MarketDataParams)
     listed = np.array([vendor in rules.primary_order for vendor in seen.vendors], dtype=bool)
     present = np.isfinite(seen.close)
     primary = present & listed & (np.cumsum(present, axis=1) == 1)  # the first that has a close
-    own = _first(seen.close, primary & agrees)
+    own = first_chosen(seen.close, primary & agrees)
     others = row_median(np.where(agrees, seen.close, np.nan))
     return np.where(np.isfinite(own), own, others)
 
 
-def _total_returns(prices: pd.DataFrame, seen: VendorPanel, agrees: BoolArray) -> FloatArray:
-    """Return of one share held since the last settled close, cash not reinvested."""
-    settled = prices["close"].notna().to_numpy()
-    stated = np.isfinite(seen.split) & np.isfinite(seen.dividend)
-    heard = stated & (agrees | ~settled[:, None])
-    silent = ~settled & ~heard.any(axis=1)  # in a gap what nobody states did not happen
-    split = pd.Series(_first(seen.split, heard)).mask(silent, 1.0)
-    cash = pd.Series(_first(seen.dividend, heard)).mask(silent, 0.0)
-    ticker = prices["ticker"]
-    closes = pd.Series(settled.astype(np.int64))
-    since = [ticker, closes.groupby(ticker).cumsum() - closes]  # a gap and the close that ends it
-    shares = split.groupby(since).cumprod()
-    received = (cash * shares.groupby(since).shift(fill_value=1.0)).groupby(since).cumsum()
-    before = prices["close"].groupby(ticker).ffill().groupby(ticker).shift()
-    return ((prices["close"] * shares + received) / before - 1.0).to_numpy(dtype=np.float64)
+def _contradicted(agreed: _Agreed) -> BoolArray:
+    """Rows whose return rests on something that a vendor contradicts.
+
+    That is a close, split or dividend since the last agreed close, or that close itself.
+    """
+    closes_apart = (np.isfinite(agreed.seen.close) & ~agreed.near).any(axis=1)
+    since = since_last_close(agreed.rows, agreed.close)
+    now = pd.Series((closes_apart | agreed.actions.apart).astype(np.int64)).groupby(since).cummax()
+    at_closes = np.where(np.isfinite(agreed.close), closes_apart, np.nan)
+    return np.asarray(now.eq(1) | last_close(agreed.rows, at_closes).eq(1.0))
 
 
-def _first(values: FloatArray, chosen: BoolArray) -> FloatArray:
-    """The first chosen value of each row, NaN where none is."""
-    masked = pd.DataFrame(np.where(chosen, values, np.nan))
-    if masked.empty:
-        return np.full(len(values), np.nan)
-    return masked.bfill(axis=1).iloc[:, 0].to_numpy(dtype=np.float64)
+def _explained(agreed: _Agreed) -> BoolArray:
+    """Rows in which a vendor or a correction states a split or a dividend."""
+    split, dividend = agreed.seen.split, agreed.seen.dividend
+    stated = ((split != NO_SPLIT) & np.isfinite(split)) | (dividend > NO_DIVIDEND)
+    own = agreed.actions
+    corrected = agreed.corrected.rows & ((own.split != NO_SPLIT) | (own.dividend > NO_DIVIDEND))
+    return np.asarray(stated.any(axis=1) | corrected)
+
+
+def _sources(agreed: _Agreed) -> "pd.Series[str]":
+    """Names of the vendors that agree, and of the correction; it alone where it gave the close."""
+    closes = agreed.corrected.fields["close"]
+    by_vendors = agreed.near & ~np.isfinite(closes)[:, None]
+    chosen = np.column_stack([by_vendors, agreed.corrected.rows])
+    return _names([*agreed.seen.vendors, CORRECTION], chosen)
 
 
 def _names(vendors: Sequence[str], chosen: BoolArray) -> "pd.Series[str]":
@@ -127,24 +206,6 @@ def _names(vendors: Sequence[str], chosen: BoolArray) -> "pd.Series[str]":
     return codes.map(label).astype(object)
 
 
-def classify_disagreement(ratios: FloatArray, params: ProtocolParams = QUANTA) -> str:
-    """Why a vendor is apart: ``constant_ratio``, ``varying_ratio`` or ``isolated``.
-
-    ``ratios`` has shape (sessions,): the vendor's closes over the others', oldest first. Sessions
-    apart that are never consecutive are isolated prints; a lasting ratio that stays the same is a
-    wrong adjustment basis, one that moves is another security.
-    """
-    tolerance = params.market_data.agreement_bps / 10_000
-    apart = np.abs(ratios - 1.0) > tolerance
-    if not apart.any():
-        raise InvalidPrices(f"none of {ratios.size} ratios is apart by more than {tolerance}")
-    if not (apart[1:] & apart[:-1]).any():
-        return "isolated"
-    level = np.median(ratios[apart])
-    same = np.abs(ratios[apart] / level - 1.0) <= tolerance
-    return "constant_ratio" if same.all() else "varying_ratio"
-
-
 def epoch_prices(
     vendor_prices: pd.DataFrame,
     *,
@@ -152,14 +213,15 @@ def epoch_prices(
     sessions: Sequence[date],
     entry_session: date,
     params: ProtocolParams = QUANTA,
+    corrections: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row per ticker that a vendor reports and session of the epoch, priced or not.
 
     ``vendor_prices`` reach back before ``entry_session``, the close from which returns start, as
-    far as flags and volumes look. ``carried_sessions`` counts the sessions in a row without a
-    settled close, so far; ``in_universe`` is what held at ``entry_session``.
+    far as flags and volumes look; so do ``corrections``. ``carried_sessions`` counts the sessions
+    in a row without a settled close, so far; ``in_universe`` is what held at ``entry_session``.
     """
-    settled = settle_closes(vendor_prices, params)
+    settled = settle_closes(vendor_prices, params, corrections=corrections)
     tickers = sorted(settled["ticker"].unique())
     wanted = pd.DatetimeIndex(list(sessions))
     grid = pd.MultiIndex.from_product(

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from quanta_pipelines.protocol.observations import row_median, vendor_panel
+from quanta_pipelines.protocol.observations import asked_vendors, row_median, vendor_panel
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 
@@ -36,7 +36,7 @@ def universe(
     """
     rules = params.market_data
     entry = pd.Timestamp(entry_session)
-    needed = rules.min_universe_vendors if vendor_prices["vendor"].nunique() > 1 else 1
+    needed = rules.min_universe_vendors if len(asked_vendors(vendor_prices)) > 1 else 1
     at_entry = settled[settled["session"] == entry]
     traded = _dollar_volume(vendor_prices, settled, entry, params)
     thin = traded.index[traded < rules.min_dollar_volume]  # NaN, unknown, is not thin
