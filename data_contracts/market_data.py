@@ -18,6 +18,7 @@ from data_contracts.columns import (
 from data_contracts.contract import EpochTable
 
 BASES = ("as_traded", "split_adjusted", "adjusted")
+CORRECTED_FIELDS = ("close", "dividend", "split")
 STATUSES = ("settled", "disputed", "missing")
 
 
@@ -48,6 +49,41 @@ class RawPrices(EpochTable, key=("vendor", "ticker", "session")):
     )
     basis: str = member(BASES, "What the close is adjusted for.")
     fetched_at: Instant = instant("When the vendor answered")
+    asked: str = text("Vendors that were asked for this epoch, joined by commas.")
+
+
+class PriceCorrections(EpochTable, key=("ticker", "session", "field")):
+    """One row per correction that stands: what an operator says of one field of one session.
+
+    Covers the sessions of the epoch and the lookback before them, as the observations do.
+    """
+
+    ticker: str = ticker()
+    session: pd.Timestamp = session()
+    field: str = member(CORRECTED_FIELDS, "What is corrected.")
+    old_value: float = pa.Field(
+        ge=0, le=1e9, nullable=True, description="What was settled before, empty where nothing was."
+    )
+    new_value: float = pa.Field(ge=0, le=1e9, description="What holds, dollars or split factor.")
+    author: str = text("Who recorded it.")
+    reason: str = text("Why.")
+    evidence: str = text("Where it can be looked up.")
+    recorded_at: Instant = instant("When it was recorded")
+    correction_id: int = count("Number of the correction in the signal store.", low=1)
+    n_replaced: int = count("Earlier corrections of the same field that it replaces.")
+
+    @pa.dataframe_check
+    @classmethod
+    def only_a_dividend_is_nothing(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Closes and splits are above zero."""
+        return (frame["new_value"] > 0) | (frame["field"] == "dividend")
+
+    @pa.dataframe_check
+    @classmethod
+    def says_who_and_why(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Author, reason and evidence are not empty."""
+        said = frame[["author", "reason", "evidence"]]
+        return said.apply(lambda column: column.str.strip() != "").all(axis=1)
 
 
 class ValidatedPrices(
@@ -60,9 +96,9 @@ class ValidatedPrices(
     close: float = _price("Settled close, empty where there is none")
     total_return: float = daily_return("Total return, dividends included", nullable=True)
     n_vendors: int = count("Vendors that were compared.")
-    sources: str = text("Vendors that agree, joined by commas.")
+    sources: str = text("Vendors that agree, and `correction` where an operator corrected, by commas.")
     status: str = member(STATUSES, "Whether the close is settled, disputed or missing.")
-    anomaly: bool = text("Vendors disagree, or the return is beyond three robust sigma.")
+    anomaly: bool = text("Vendors disagree, an operator corrected, or the return is beyond three robust sigma.")
     stale: bool = text("There is no close of this session; an earlier one stands.")
     low_volume: bool = text("Volume under a tenth of its mean.")
     flat_line: bool = text("Unchanged close and no volume for three sessions.")

@@ -4,7 +4,7 @@ import re
 
 from data_contracts.consensus import Consensus, ValidatorWeights
 from data_contracts.contract import EpochTable
-from data_contracts.market_data import RawPrices, ValidatedPrices
+from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
 from data_contracts.scoring import (
     HorizonMetrics,
@@ -16,7 +16,7 @@ from data_contracts.scoring import (
 from data_contracts.signals import Commitments, Portfolios, Reveals
 
 STAGES: dict[str, tuple[type[EpochTable], ...]] = {
-    "market_data": (RawPrices, ValidatedPrices),
+    "market_data": (RawPrices, PriceCorrections, ValidatedPrices),
     "signals": (Commitments, Reveals, Portfolios),
     "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
     "consensus": (ValidatorWeights, Consensus),

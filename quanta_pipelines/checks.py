@@ -34,6 +34,8 @@ class Look:
         return loaded.frame
 
 
+NAMED_CELLS = 5  # prices that a failure names in its own line; its table shows more
+
 Invariant = Callable[[Look], pd.DataFrame]
 
 
@@ -44,7 +46,9 @@ def no_session_missing(look: Look) -> pd.DataFrame:
 
 def benchmark_is_settled(look: Look) -> pd.DataFrame:
     """The benchmark's close is not disputed in any session."""
-    return invariants.disputed_benchmark(look("validated_prices"), look.platform.params)
+    return invariants.disputed_benchmark(
+        look("validated_prices"), look("raw_prices"), look.platform.params
+    )
 
 
 def every_portfolio_was_committed(look: Look) -> pd.DataFrame:
@@ -61,7 +65,7 @@ def every_portfolio_was_committed(look: Look) -> pd.DataFrame:
 def held_tickers_are_priced(look: Look) -> pd.DataFrame:
     """Disputed prices touch no more of all portfolio weight than the rules allow."""
     return invariants.disputed_holdings(
-        look("portfolios"), look("validated_prices"), look.platform.params
+        look("portfolios"), look("validated_prices"), look("raw_prices"), look.platform.params
     )
 
 
@@ -108,7 +112,9 @@ def ledger_closes(look: Look) -> pd.DataFrame:
 
 # What an invariant reads besides its own table and the inputs of that table's asset: Dagster must
 # not evaluate it before they are published.
-ALSO_READS: dict[Invariant, list[str]] = {held_tickers_are_priced: ["validated_prices"]}
+ALSO_READS: dict[Invariant, list[str]] = {
+    held_tickers_are_priced: ["validated_prices", "raw_prices"]
+}
 
 INVARIANTS: dict[str, Invariant] = {
     invariant.__name__: invariant
@@ -126,6 +132,20 @@ INVARIANTS: dict[str, Invariant] = {
         ledger_closes,
     )
 }
+
+
+def in_words(offending: pd.DataFrame, place: str, name: str) -> str:
+    """What a failed invariant says: how many rows, and the first prices by name."""
+    text = f"{len(offending)} rows of {place} break {name}"
+    if not {"ticker", "session"} <= set(offending.columns):
+        return text
+    cells = [
+        f"{row['ticker']} {row['session']:%Y-%m-%d}" + (f" ({said})" if said else "")
+        for row in offending.head(NAMED_CELLS).to_dict("records")
+        for said in [row.get("vendors", row.get("problem", ""))]
+    ]
+    more = [f"{len(offending) - NAMED_CELLS} more"] if len(offending) > NAMED_CELLS else []
+    return f"{text}: {'; '.join([*cells, *more])}"
 
 
 def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
@@ -147,7 +167,7 @@ def invariant_check(table: str, name: str) -> dg.AssetChecksDefinition:
         look = Look(platform, epoch)
         offending = invariant(look)
         passed = offending.empty
-        detail = "" if passed else f"{len(offending)} rows of {table} {epoch.id} break {name}"
+        detail = "" if passed else in_words(offending, f"{table} {epoch.id}", name)
         platform.lake.record_verdict(
             table,
             epoch.id,

@@ -20,6 +20,7 @@ from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ParameterOutOfRange
+from quanta_pipelines.protocol.observations import first_observed
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_version
 from quanta_pipelines.settings import Settings, current_settings
 
@@ -90,6 +91,13 @@ class Platform:
     def observe(self, epoch: Epoch, last: date | None = None) -> pd.DataFrame:
         """What the vendors answered, as one table."""
         return raw_rows(self.ask_vendors(epoch, last), epoch)
+
+    def corrections(self, epoch: Epoch) -> pd.DataFrame:
+        """The table ``price_corrections``: what stands for the sessions that vendors observe."""
+        first = first_observed(epoch, self.params)
+        standing = self.store.corrections.standing(first, epoch.sessions[-1])
+        standing.insert(0, "epoch_id", epoch.id)
+        return standing
 
     def stamp(self) -> dict[str, str]:
         """Which rules a table is written under."""

@@ -3,7 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from data_contracts.market_data import RawPrices, ValidatedPrices
+from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
 from quanta_pipelines.adapters.price_vendors import loss_report, raw_rows
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import oracle
@@ -22,8 +22,16 @@ def raw_prices(run: EpochRun) -> pd.DataFrame:
     return raw_rows(outcomes, run.epoch)
 
 
+@epoch_asset(PriceCorrections)
+def price_corrections(run: EpochRun) -> pd.DataFrame:
+    """Takes the corrections that stand for the observed sessions from the signal store."""
+    return run.platform.corrections(run.epoch)
+
+
 @epoch_asset(ValidatedPrices, metadata={"data docs": DATA_DOCS})
-def validated_prices(run: EpochRun, raw_prices: pd.DataFrame) -> pd.DataFrame:
+def validated_prices(
+    run: EpochRun, raw_prices: pd.DataFrame, price_corrections: pd.DataFrame
+) -> pd.DataFrame:
     """Compares vendors, settles one close per session, and fixes who may be held.
 
     The check ``price_quality`` compares the epoch's prices with those of the epochs before and
@@ -35,4 +43,5 @@ def validated_prices(run: EpochRun, raw_prices: pd.DataFrame) -> pd.DataFrame:
         sessions=run.sessions,
         entry_session=run.epoch.entry_session,
         params=run.params,
+        corrections=price_corrections,
     )

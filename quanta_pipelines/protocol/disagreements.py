@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from quanta_pipelines.protocol.errors import InvalidPrices
-from quanta_pipelines.protocol.observations import FloatArray, as_traded, asked_vendors
+from quanta_pipelines.protocol.observations import (
+    BoolArray,
+    FloatArray,
+    VendorPanel,
+    as_traded,
+    asked_vendors,
+    near_median,
+    row_median,
+    vendor_panel,
+)
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 
@@ -28,3 +37,88 @@ def classify_disagreement(ratios: FloatArray, params: ProtocolParams = QUANTA) -
     level = np.median(ratios[apart])
     same = np.abs(ratios[apart] / level - 1.0) <= tolerance
     return "constant_ratio" if same.all() else "varying_ratio"
+
+
+_REPORT = {
+    "vendor": "object",
+    "ticker": "object",
+    "sessions_compared": "int64",
+    "sessions_apart": "int64",
+    "first_session": "datetime64[ns]",
+    "last_session": "datetime64[ns]",
+    "ratio": "float64",
+    "kind": "object",
+    "agreeing": "object",
+}
+
+
+def disagreements(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFrame:
+    """One row per vendor and ticker whose close lay outside the tolerance in some session.
+
+    Sessions count as compared where another vendor has a close too. ``ratio`` is the median, over
+    the sessions apart, of the vendor's close over the median of the others', both as traded.
+    ``kind`` is that of ``classify_disagreement``; ``agreeing`` are the vendors that lay within the
+    tolerance in any of those sessions, joined by commas, none where nobody agreed.
+    """
+    seen, rules = vendor_panel(vendor_prices, params), params.market_data
+    near = near_median(seen.close, bps=rules.agreement_bps, least=rules.agreement_dollars)
+    found = [
+        row
+        for vendor in range(len(seen.vendors))
+        for row in _apart_tickers(seen, near, vendor, params)
+    ]
+    report = pd.DataFrame(found, columns=list(_REPORT)).astype(_REPORT)
+    return report.sort_values(["vendor", "ticker"], ignore_index=True)
+
+
+def _apart_tickers(
+    seen: VendorPanel, near: BoolArray, vendor: int, params: ProtocolParams
+) -> list[tuple[object, ...]]:
+    """The report's rows of one vendor."""
+    ratio = seen.close[:, vendor] / row_median(np.delete(seen.close, vendor, axis=1))
+    rows = seen.rows.to_frame(index=False).assign(
+        ratio=ratio, apart=~near[:, vendor], place=np.arange(len(ratio))
+    )
+    rows = rows[np.isfinite(ratio)]
+    named = []
+    for ticker, own in rows[rows["ticker"].isin(rows.loc[rows["apart"], "ticker"])].groupby(
+        "ticker"
+    ):
+        apart = own[own["apart"]]
+        agreed = near[apart["place"].to_numpy()].any(axis=0)
+        agreeing = sorted(np.array(seen.vendors, dtype=object)[agreed])
+        kind = classify_disagreement(own["ratio"].to_numpy(), params)
+        days = apart["session"]
+        named.append(
+            (seen.vendors[vendor], ticker, len(own), len(apart), days.min(), days.max())
+            + (apart["ratio"].median(), kind, ",".join(agreeing))
+        )
+    return named
+
+
+def vendors_said(
+    cells: pd.DataFrame, vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA
+) -> list[str]:
+    """What each vendor that was asked said of each ticker and session of ``cells``, in words.
+
+    Closes are as traded: ``tiingo 101.25 split 2, yahoo no answer``.
+    """
+    seen = as_traded(vendor_prices, params).set_index(["ticker", "session", "vendor"])
+    asked = sorted(asked_vendors(vendor_prices))
+    said = {key: _in_words(row) for key, row in zip(seen.index, seen.itertuples(), strict=True)}
+    return [
+        ", ".join(f"{name} {said.get((ticker, day, name), 'no answer')}" for name in asked)
+        for ticker, day in zip(cells["ticker"], cells["session"], strict=True)
+    ]
+
+
+def _in_words(row: object) -> str:
+    """One observation: its close, and what is odd or unknown about split and dividend."""
+    close, split, dividend = (getattr(row, name) for name in ("close", "split", "dividend"))
+    words = ["no close" if np.isnan(close) else f"{close:.12g}"]
+    for name, value, none in (("split", split, 1.0), ("dividend", dividend, 0.0)):
+        if np.isnan(value):
+            words.append(f"{name} unknown")
+        elif value != none:
+            words.append(f"{name} {value:.12g}")
+    return " ".join(words)

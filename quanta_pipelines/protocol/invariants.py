@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from quanta_pipelines.protocol.commit_reveal import commitment as commitment_of
+from quanta_pipelines.protocol.disagreements import vendors_said
 from quanta_pipelines.protocol.params import ProtocolParams
 from quanta_pipelines.protocol.portfolio import portfolio_hash
 from quanta_pipelines.protocol.votes import WEIGHT_UNITS
@@ -38,22 +39,44 @@ def missing_sessions(table: pd.DataFrame, entity: str, sessions: Sequence[date])
     )
 
 
-def disputed_benchmark(prices: pd.DataFrame, params: ProtocolParams) -> pd.DataFrame:
-    """Rows of the benchmark's ticker whose close is disputed."""
+def disputed_benchmark(
+    prices: pd.DataFrame, vendor_prices: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Rows of the benchmark's ticker whose close is disputed, with what each vendor said."""
     benchmark = prices["ticker"] == params.market_data.benchmark
-    return prices[benchmark & (prices["status"] == "disputed")]
+    return _with_vendors(prices[benchmark & (prices["status"] == "disputed")], vendor_prices, params)
 
 
 def disputed_holdings(
-    portfolios: pd.DataFrame, prices: pd.DataFrame, params: ProtocolParams
+    portfolios: pd.DataFrame,
+    prices: pd.DataFrame,
+    vendor_prices: pd.DataFrame,
+    params: ProtocolParams,
 ) -> pd.DataFrame:
-    """Disputed prices that are held, when together they touch too much of all portfolio weight."""
+    """Disputed prices that are held, when together they touch too much of all portfolio weight.
+
+    ``held_weight`` is the ticker's share of all portfolio weight, the most held first.
+    """
     disputed = prices[prices["status"] == "disputed"]
-    held = portfolios[portfolios["ticker"].isin(disputed["ticker"])]
     total = portfolios["submitted_weight"].sum()
-    if held["submitted_weight"].sum() <= params.market_data.max_disputed_weight * total:
+    shares = portfolios.groupby("ticker")["submitted_weight"].sum() / total
+    held = shares[shares.index.isin(disputed["ticker"])]
+    if held.sum() <= params.market_data.max_disputed_weight:
         return disputed.head(0)
-    return disputed[disputed["ticker"].isin(held["ticker"])]
+    cells = disputed[disputed["ticker"].isin(held.index)]
+    cells = cells.assign(held_weight=cells["ticker"].map(held)).sort_values(
+        ["held_weight", "ticker", "session"], ascending=[False, True, True]
+    )
+    return _with_vendors(cells, vendor_prices, params)
+
+
+def _with_vendors(
+    cells: pd.DataFrame, vendor_prices: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Disputed cells as who must settle them wants to see them."""
+    kept = ["ticker", "session", "held_weight", "n_vendors", "sources"]
+    shown = cells[[name for name in kept if name in cells.columns]]
+    return shown.assign(vendors=vendors_said(shown, vendor_prices, params))
 
 
 def uncommitted_portfolios(

@@ -5,12 +5,14 @@ Refuses what no rule can settle. Whether vendors agree, and what is settled, is 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from quanta_pipelines.protocol.epoch import Epoch, sessions_before
 from quanta_pipelines.protocol.errors import InvalidPrices
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
@@ -38,6 +40,13 @@ class VendorPanel:
     volume: FloatArray
     dividend: FloatArray
     split: FloatArray
+
+
+def first_observed(epoch: Epoch, params: ProtocolParams = QUANTA) -> date:
+    """The first session that an epoch looks at: its lookback covers every window of a flag."""
+    rules = params.market_data
+    lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
+    return sessions_before(epoch.sessions[0], lookback)[0]
 
 
 def vendor_panel(

@@ -25,6 +25,7 @@ SERIES: dict[str, list[Any]] = {
     "horizon": [7, 30, 90],
     "reveal_id": [1, 2, 3],
     "entry": [1, 2, 3],
+    "field": ["close", "dividend", "split"],
 }
 
 # One value per column name that every table may hold, where nothing below says otherwise.
@@ -62,6 +63,8 @@ VALUES: dict[str, Any] = {
     "ante_returned_rao": 50,
     "payout_rao": 148,  # 100 - 2 + 50
 }
+# What one table alone needs.
+OWN_VALUES: dict[str, dict[str, Any]] = {"price_corrections": {"reason": "a bad print"}}
 BY_TYPE: dict[str, Any] = {
     "str": HEX64,
     "float64": 0.5,
@@ -87,6 +90,8 @@ WITHOUT_AN_UPPER_LIMIT = {"volume", "dividend", "split"}
 # One row that is wrong in itself, for each promise that a contract makes about a row or a group.
 BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("validated_prices", "settled_has_a_close", {"carried_sessions": 1}),
+    ("price_corrections", "only_a_dividend_is_nothing", {"new_value": 0.0}),
+    ("price_corrections", "says_who_and_why", {"author": " "}),
     ("reveals", "at_most_one_is_accepted", {"verdict": "accepted"}),
     ("portfolios", "weights_sum_to_one", {"weight": 0.3}),
     ("portfolios", "number_of_positions", {}),  # four of the five tickers
@@ -109,8 +114,9 @@ def valid(table: str) -> pd.DataFrame:
     contract = TABLES[table]
     varying = contract.key()[-1]
     kinds = {name: str(column.dtype) for name, column in contract.to_schema().columns.items()}
+    values = VALUES | OWN_VALUES.get(table, {})
     rows = {
-        name: VALUES.get(name, BY_TYPE.get(kind)) for name, kind in kinds.items() if name != varying
+        name: values.get(name, BY_TYPE.get(kind)) for name, kind in kinds.items() if name != varying
     }
     if table in PROVISIONAL:
         rows["final"] = False

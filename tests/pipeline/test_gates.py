@@ -32,6 +32,7 @@ from .conftest import GENESIS, PLAYED
 EPOCH = PLAYED[-1]
 DOWNSTREAM = {
     "raw_prices": ["validated_prices"],
+    "price_corrections": ["validated_prices"],
     "validated_prices": ["portfolio_returns"],
     "commitments": ["portfolios"],
     "reveals": ["portfolios"],
@@ -127,6 +128,16 @@ def negative_ante(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(ante_rao=frame["ante_rao"].mask(frame.index == 0, -1))
 
 
+def nobody_says_so(frame: pd.DataFrame) -> pd.DataFrame:
+    said = {
+        **{"epoch_id": EPOCH.id, "ticker": "AAPL", "session": pd.Timestamp(EPOCH.sessions[0])},
+        **{"field": "close", "old_value": 50.0, "new_value": 51.0, "author": "", "reason": "typo"},
+        **{"evidence": "none", "recorded_at": pd.Timestamp("2019-08-03", tz="UTC")},
+        **{"correction_id": 1, "n_replaced": 0},
+    }
+    return pd.DataFrame([said]).astype(frame.dtypes.to_dict())
+
+
 def no_reason(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(verdict="perhaps")
 
@@ -134,6 +145,7 @@ def no_reason(frame: pd.DataFrame) -> pd.DataFrame:
 POISONS = (
     Poison("raw_prices", Platform, "observe", nan_price, "contract"),
     Poison("raw_prices", Platform, "observe", duplicate_key, "contract"),
+    Poison("price_corrections", Platform, "corrections", nobody_says_so, "contract"),
     Poison("validated_prices", oracle, "epoch_prices", nan_price, "contract"),
     Poison("validated_prices", oracle, "epoch_prices", missing_session, "no_session_missing"),
     Poison("commitments", SignalStore, "commitments", negative_ante, "contract"),

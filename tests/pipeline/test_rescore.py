@@ -30,7 +30,7 @@ from quanta_pipelines.steps import steps_in_order
 from .conftest import PLAYED
 
 EPOCH = PLAYED[-2]  # the last settled one
-INPUTS = {"raw_prices", "commitments", "reveals"}
+INPUTS = {"raw_prices", "price_corrections", "commitments", "reveals"}
 
 
 def by_table(comparisons: list[TableComparison]) -> dict[str, TableComparison]:

@@ -132,10 +132,11 @@ def disagreement(params: ProtocolParams) -> str:
 def disputes(params: ProtocolParams) -> str:
     """Disputed prices that are held with 15 % of all weight, and a disputed benchmark."""
     prices = pd.DataFrame({"ticker": ["AAA", "SPY"], "status": ["disputed", "disputed"]})
+    prices["session"] = pd.Timestamp(WEEK.sessions[0])
     held = pd.DataFrame({"ticker": ["AAA", "BBB"], "submitted_weight": [0.15, 0.85]})
     return said(
-        invariants.disputed_holdings(held, prices, params),
-        invariants.disputed_benchmark(prices, params),
+        invariants.disputed_holdings(held, prices, observed(), params),
+        invariants.disputed_benchmark(prices, observed(), params),
     )
 
 

@@ -14,7 +14,8 @@ from quanta_pipelines.adapters.price_vendors.interface import (
     PriceVendor,
     observations,
 )
-from quanta_pipelines.protocol.epoch import Epoch, prices_taken_at, sessions_before
+from quanta_pipelines.protocol.epoch import Epoch, prices_taken_at
+from quanta_pipelines.protocol.observations import first_observed
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 
@@ -43,12 +44,10 @@ def ask_vendors(
     ``last`` is the last session so far of an epoch that still runs. Replies that were kept since
     the evening of the last session are used again, unless ``refetch``.
     """
-    rules = params.market_data
-    lookback = max(rules.anomaly_window, rules.volume_window, rules.dollar_volume_window) + 1
     last = last or epoch.sessions[-1]
     ask = partial(
         _ask,
-        first=sessions_before(epoch.sessions[0], lookback)[0],
+        first=first_observed(epoch, params),
         last=last,
         since=prices_taken_at(last, params),
         refetch=refetch,
@@ -58,7 +57,7 @@ def ask_vendors(
 
 
 def raw_rows(outcomes: Sequence[Outcome], epoch: Epoch) -> pd.DataFrame:
-    """What the vendors answered as one table, by vendor, ticker and session.
+    """What the vendors answered as one table, by vendor, ticker and session, and who was asked.
 
     Raises ``NoObservations`` where something was lost and nothing is left.
     """
@@ -69,6 +68,7 @@ def raw_rows(outcomes: Sequence[Outcome], epoch: Epoch) -> pd.DataFrame:
     filled = [outcome.rows for outcome in outcomes if not outcome.rows.empty]
     rows = pd.concat(filled or [observations(pd.DataFrame())], ignore_index=True)
     rows.insert(0, "epoch_id", epoch.id)
+    rows["asked"] = ",".join(sorted(outcome.vendor for outcome in outcomes))
     return rows.sort_values(["vendor", "ticker", "session"], ignore_index=True)
 
 

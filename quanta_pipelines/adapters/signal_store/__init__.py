@@ -1,5 +1,6 @@
 """Signal store: the intake's and the service's records in SQLite or PostgreSQL."""
 
+from quanta_pipelines.adapters.signal_store.corrections import PriceCorrections
 from quanta_pipelines.adapters.signal_store.disputes import Dispute, DisputeEvent
 from quanta_pipelines.adapters.signal_store.errors import (
     ContradictsRecord,
@@ -39,6 +40,7 @@ __all__ = [
     "OlderSchema",
     "OutsideWindow",
     "Participant",
+    "PriceCorrections",
     "ReplayedNonce",
     "Role",
     "SchemaMismatch",

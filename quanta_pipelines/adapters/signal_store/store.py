@@ -25,6 +25,7 @@ from quanta_pipelines.adapters.signal_store import (
     votes,
 )
 from quanta_pipelines.adapters.signal_store.admin_log import AdminLog
+from quanta_pipelines.adapters.signal_store.corrections import PriceCorrections
 from quanta_pipelines.adapters.signal_store.disputes import Disputes
 from quanta_pipelines.adapters.signal_store.errors import (
     ContradictsRecord,
@@ -75,6 +76,7 @@ class SignalStore:
         self.pools = Pools(engine)
         self.disputes = Disputes(engine)
         self.admin_log = AdminLog(engine)
+        self.corrections = PriceCorrections(engine)
 
     @classmethod
     def open(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
     Double,
@@ -160,4 +161,20 @@ SUBMITTED_WEIGHTS = Table(
     Column("max_drawdown_7d", Double),
     Column("max_drawdown_30d", Double),
     Column("max_drawdown_90d", Double),
+)
+
+PRICE_CORRECTIONS = Table(
+    "price_corrections",
+    METADATA,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("ticker", String(8), nullable=False),
+    Column("session", Date, nullable=False),
+    Column("field", String(8), nullable=False),  # 'close', 'dividend' or 'split'
+    Column("old_value", Double),  # empty where nothing was settled
+    Column("new_value", Double, nullable=False),
+    Column("author", Submitted, nullable=False),
+    Column("reason", Submitted, nullable=False),
+    Column("evidence", Submitted, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Index("corrections_of_a_cell", "ticker", "session", "field"),
 )

@@ -6,7 +6,7 @@ from alembic import op
 from quanta_pipelines.adapters.signal_store.migrations.append_only import refuse_changes
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
