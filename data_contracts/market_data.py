@@ -82,8 +82,10 @@ class PriceCorrections(EpochTable, key=("ticker", "session", "field")):
     @classmethod
     def says_who_and_why(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         """Author, reason and evidence are not empty."""
-        said = frame[["author", "reason", "evidence"]]
-        return said.apply(lambda column: column.str.strip() != "").all(axis=1)
+        author, reason, evidence = (
+            frame[name].str.strip() != "" for name in ("author", "reason", "evidence")
+        )
+        return author & reason & evidence
 
 
 class ValidatedPrices(
@@ -96,9 +98,13 @@ class ValidatedPrices(
     close: float = _price("Settled close, empty where there is none")
     total_return: float = daily_return("Total return, dividends included", nullable=True)
     n_vendors: int = count("Vendors that were compared.")
-    sources: str = text("Vendors that agree, and `correction` where an operator corrected, by commas.")
+    sources: str = text(
+        "Vendors that agree, and `correction` where an operator corrected, by commas."
+    )
     status: str = member(STATUSES, "Whether the close is settled, disputed or missing.")
-    anomaly: bool = text("Vendors disagree, an operator corrected, or the return is beyond three robust sigma.")
+    anomaly: bool = text(
+        "Vendors disagree, an operator corrected, or the return is beyond three robust sigma."
+    )
     stale: bool = text("There is no close of this session; an earlier one stands.")
     low_volume: bool = text("Volume under a tenth of its mean.")
     flat_line: bool = text("Unchanged close and no volume for three sessions.")

@@ -19,28 +19,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines.cli_options import json_option
+from quanta_pipelines.cli_options import EpochId, json_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
 
 DEMO_FIRST, DEMO_LAST = "2019-Q2-W23", "2019-Q4-W52"
-
-
-class EpochId(click.ParamType[Epoch]):
-    """An epoch's id on the command line."""
-
-    name = "epoch"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Epoch:
-        """The epoch, or a usage error that says what an id looks like."""
-        try:
-            return value if isinstance(value, Epoch) else Epoch.parse(str(value))
-        except ProtocolError as error:
-            return self.fail(str(error), param, ctx)
 
 
 class EpochRange(click.ParamType[tuple[Epoch, ...]]):

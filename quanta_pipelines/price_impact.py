@@ -12,9 +12,11 @@ import pandas as pd
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable, content_hash
 from quanta_pipelines.adapters.table_format import from_parquet, to_parquet
+from quanta_pipelines.checks import INVARIANTS, Look, in_words
 from quanta_pipelines.contract_type import audit
 from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.rescore import StoredVotes, steps_in_order
 from quanta_pipelines.resources import EpochRun, Platform
 
@@ -96,7 +98,7 @@ def price_impact(
 
     The inputs are those published, with the corrections of now and, where ``candidate`` gives
     some, other raw prices. Raises ``MissingTable`` where ``epoch`` is not published. An epoch
-    whose recomputed table breaks its contract ends the list and says so.
+    whose recomputed tables break a contract or an invariant ends the list and says so.
     """
     later = [
         Epoch.parse(state.epoch_id)
@@ -108,19 +110,20 @@ def price_impact(
     lake = LakeWithCandidates(platform.lake.root)
     impacts: list[EpochImpact] = []
     for one in later:
-        impacts.append(_impact(replace(platform, lake=lake), one, candidate))
+        impacts.append(_impact(replace(platform, lake=lake), lake, one, candidate))
         if impacts[-1].problem:
             break
     return impacts
 
 
-def _impact(platform: Platform, epoch: Epoch, candidate: Candidate) -> EpochImpact:
+def _impact(
+    platform: Platform, lake: LakeWithCandidates, epoch: Epoch, candidate: Candidate
+) -> EpochImpact:
     """One epoch, computed on a lake that then holds its recomputed tables."""
-    lake = platform.lake
-    assert isinstance(lake, LakeWithCandidates)
     before = {name: Lake.read(lake, name, epoch.id) for name in CONTRACTS}
     after, problem = _computed(platform, epoch, before, candidate)
     lake.tables.update({(name, epoch.id): frame for name, frame in after.items()})
+    problem = problem or _broken_invariant(platform, epoch)
     changed = [
         name
         for name, frame in after.items()
@@ -144,11 +147,10 @@ def _computed(
     run = EpochRun(replace(platform, store=others), epoch)
     tables: Frames = {}
     for step in steps_in_order():
-        if step.inputs:
-            made = step(run, tables)
-        else:
-            made = {name: before[name] for name in step.tables}
-            made |= _asked_again(platform, epoch, candidate, step.tables)
+        try:
+            made = step(run, tables) if step.inputs else _asked(run, before, step.tables, candidate)
+        except ProtocolError as error:
+            return tables, f"{step.name}: {error}"
         for name, frame in made.items():
             if (failure := audit(CONTRACTS[name], frame, epoch.id)) is not None:
                 broken = sorted({str(check) for check in failure["check"]})
@@ -157,14 +159,24 @@ def _computed(
     return tables, ""
 
 
-def _asked_again(
-    platform: Platform, epoch: Epoch, candidate: Candidate, tables: Sequence[str]
-) -> Frames:
-    """What may have changed outside since the epoch was published."""
-    if "price_corrections" in tables:
-        return {"price_corrections": platform.corrections(epoch)}
-    other = candidate(epoch) if "raw_prices" in tables else None
-    return {} if other is None else {"raw_prices": other}
+def _broken_invariant(platform: Platform, epoch: Epoch) -> str:
+    """The first invariant that the recomputed tables break, in the words of its check."""
+    look = Look(platform, epoch)
+    for table, contract in CONTRACTS.items():
+        for name in contract.gates():
+            if name in INVARIANTS and not (offending := INVARIANTS[name](look)).empty:
+                return in_words(offending, f"{table} {epoch}", name)
+    return ""
+
+
+def _asked(run: EpochRun, before: Frames, tables: Sequence[str], candidate: Candidate) -> Frames:
+    """Tables that look outside: as they are published, but for what may have changed since."""
+    asked = {name: before[name] for name in tables}
+    if "price_corrections" in asked:
+        asked["price_corrections"] = run.platform.corrections(run.epoch)
+    if "raw_prices" in asked and (other := candidate(run.epoch)) is not None:
+        asked["raw_prices"] = other
+    return asked
 
 
 def _cells(before: Frames, after: Frames) -> tuple[ChangedCell, ...]:
@@ -175,13 +187,13 @@ def _cells(before: Frames, after: Frames) -> tuple[ChangedCell, ...]:
         tables["validated_prices"].set_index(["ticker", "session"])[list(CELLS)]
         for tables in (before, after)
     )
-    return tuple(
-        ChangedCell(ticker, f"{session:%Y-%m-%d}", column, was, now)
-        for ticker, session in old.index.union(new.index, sort=True)
-        for column in CELLS
-        for was, now in [(_text(old, (ticker, session), column), _text(new, (ticker, session), column))]
-        if was != now
-    )
+    changed = []
+    for at in old.index.union(new.index, sort=True):
+        for column in CELLS:
+            was, now = _text(old, at, column), _text(new, at, column)
+            if was != now:
+                changed.append(ChangedCell(at[0], f"{at[1]:%Y-%m-%d}", column, was, now))
+    return tuple(changed)
 
 
 def _miners(before: Frames, after: Frames) -> tuple[ChangedMiner, ...]:

@@ -39,7 +39,7 @@ def settled_actions(
     vote: what one states and none contradicts counts. Of a row that nobody reports, nothing
     happened; of a row with a close and without a statement nobody knows.
     """
-    heard = agrees | ~agrees.any(axis=1)[:, None]
+    heard = agrees | ~agrees.any(axis=1, keepdims=True)
     reported = np.isfinite(seen.close).any(axis=1)
     splits, dividends = (np.where(heard, said, np.nan) for said in (seen.split, seen.dividend))
     split, splits_apart = _voted(
@@ -64,11 +64,11 @@ def _voted(
     """
     known = np.isfinite(stated)
     happened = known & (stated != none)
-    more = np.sign(2 * happened.sum(axis=1) - known.sum(axis=1))
-    near = near & np.where(happened, more[:, None] > 0, more[:, None] < 0)
+    more = 2 * happened.sum(axis=1, keepdims=True) - known.sum(axis=1, keepdims=True)
+    near = near & np.where(happened, more > 0, more < 0)
     enough = near.sum(axis=1) >= np.clip(known.sum(axis=1), 1, required)
     value = np.where(enough, first_chosen(stated, near), np.nan)
-    return value, (known & ~near).any(axis=1)
+    return value, np.asarray((known & ~near).any(axis=1))
 
 
 def since_last_close(rows: pd.DataFrame, closes: FloatArray) -> "list[pd.Series[int]]":
@@ -95,6 +95,7 @@ def total_returns(rows: pd.DataFrame, closes: FloatArray, actions: Actions) -> F
     cash = pd.Series(np.where(unknown, NO_DIVIDEND, actions.dividend))
     shares = split.groupby(since).cumprod()
     received = (cash * shares.groupby(since).shift(fill_value=1.0)).groupby(since).cumsum()
-    returns = (closes * shares + received) / last_close(rows, closes) - 1.0
+    worth = shares * closes + received
+    returns = worth / last_close(rows, closes) - 1.0
     lost = pd.Series(unknown.astype(np.int64)).groupby(since).cummax().eq(1)
-    return returns.mask(lost).to_numpy(dtype=np.float64)
+    return np.where(lost, np.nan, returns)

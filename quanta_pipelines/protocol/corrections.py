@@ -43,9 +43,7 @@ def check_correction(correction: PriceCorrection) -> None:
     """Raises ``InvalidCorrection`` that names what is wrong; says nothing about ``old_value``."""
     place = f"{correction.field} of {correction.ticker} on {correction.session}"
     if correction.field not in FIELDS:
-        raise InvalidCorrection(
-            f"{', '.join(FIELDS)} can be corrected, not {correction.field!r}"
-        )
+        raise InvalidCorrection(f"{', '.join(FIELDS)} can be corrected, not {correction.field!r}")
     if canonical_ticker(correction.ticker) != correction.ticker:
         raise InvalidCorrection(f"{correction.ticker!r} is no ticker as the exchange writes it")
     for name in ("author", "reason", "evidence"):
@@ -90,7 +88,7 @@ def corrected_cells(corrections: pd.DataFrame | None, rows: pd.MultiIndex) -> Co
         raise InvalidCorrection(
             f"two corrections stand for the {row.field} of {row.ticker} on {row.session:%Y-%m-%d}"
         )
-    fields = {
+    fields: dict[str, FloatArray] = {
         field: given[given["field"] == field]
         .set_index(["ticker", "session"])["new_value"]
         .reindex(rows)
@@ -98,7 +96,7 @@ def corrected_cells(corrections: pd.DataFrame | None, rows: pd.MultiIndex) -> Co
         for field in FIELDS
     }
     touched = np.isfinite(np.column_stack(list(fields.values()))).any(axis=1)
-    return Corrected(MappingProxyType(fields), touched)
+    return Corrected(MappingProxyType(fields), np.asarray(touched))
 
 
 def _none() -> pd.DataFrame:

@@ -80,18 +80,18 @@ def _apart_tickers(
         ratio=ratio, apart=~near[:, vendor], place=np.arange(len(ratio))
     )
     rows = rows[np.isfinite(ratio)]
-    named = []
-    for ticker, own in rows[rows["ticker"].isin(rows.loc[rows["apart"], "ticker"])].groupby(
-        "ticker"
-    ):
+    named: list[tuple[object, ...]] = []
+    ever = rows["ticker"].isin(rows.loc[rows["apart"], "ticker"])
+    for ticker, own in rows[ever].groupby("ticker"):
         apart = own[own["apart"]]
         agreed = near[apart["place"].to_numpy()].any(axis=0)
-        agreeing = sorted(np.array(seen.vendors, dtype=object)[agreed])
-        kind = classify_disagreement(own["ratio"].to_numpy(), params)
-        days = apart["session"]
         named.append(
-            (seen.vendors[vendor], ticker, len(own), len(apart), days.min(), days.max())
-            + (apart["ratio"].median(), kind, ",".join(agreeing))
+            (
+                *(seen.vendors[vendor], ticker, len(own), len(apart)),
+                *(apart["session"].min(), apart["session"].max(), apart["ratio"].median()),
+                classify_disagreement(own["ratio"].to_numpy(), params),
+                ",".join(sorted(np.array(seen.vendors, dtype=object)[agreed])),
+            )
         )
     return named
 

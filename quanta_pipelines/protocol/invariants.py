@@ -44,7 +44,8 @@ def disputed_benchmark(
 ) -> pd.DataFrame:
     """Rows of the benchmark's ticker whose close is disputed, with what each vendor said."""
     benchmark = prices["ticker"] == params.market_data.benchmark
-    return _with_vendors(prices[benchmark & (prices["status"] == "disputed")], vendor_prices, params)
+    disputed = prices[benchmark & (prices["status"] == "disputed")]
+    return _with_vendors(disputed, vendor_prices, params)
 
 
 def disputed_holdings(

@@ -98,9 +98,10 @@ def asked_vendors(vendor_prices: pd.DataFrame, asked: Collection[str] = ()) -> f
     observations: names joined by commas, the same on every row. A table without the column was
     asked of those that answered.
     """
-    told = vendor_prices["asked"].unique() if "asked" in vendor_prices.columns else []
-    names = {name for names in told for name in str(names).split(",")}
-    return frozenset(names | set(asked) | set(vendor_prices["vendor"]))
+    names = set(vendor_prices["vendor"]) | set(asked)
+    if "asked" in vendor_prices.columns:
+        names |= {name for told in vendor_prices["asked"].unique() for name in told.split(",")}
+    return frozenset(names)
 
 
 def near_median(values: FloatArray, *, bps: float, least: float) -> BoolArray:
