@@ -71,6 +71,16 @@ def _voted(
     return value, np.asarray((known & ~near).any(axis=1))
 
 
+def ambiguous(seen: VendorPanel) -> BoolArray:
+    """Rows in which a vendor states a split and a dividend at once.
+
+    Whether the cash is paid on an old share or on a new one differs from vendor to vendor, and a
+    spin-off is often booked as both.
+    """
+    split = np.isfinite(seen.split) & (seen.split != NO_SPLIT)
+    return np.asarray((split & (seen.dividend > NO_DIVIDEND)).any(axis=1))
+
+
 def since_last_close(rows: pd.DataFrame, closes: FloatArray) -> "list[pd.Series[int]]":
     """Groups of rows: the sessions without a close of a ticker, and the close that ends them."""
     closed = pd.Series(np.isfinite(closes).astype(np.int64))

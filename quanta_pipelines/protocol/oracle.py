@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from quanta_pipelines.protocol.corporate_actions import (
-    NO_DIVIDEND,
-    NO_SPLIT,
     Actions,
+    ambiguous,
     last_close,
     settled_actions,
     since_last_close,
@@ -102,8 +101,8 @@ def settle_closes(
     prices["status"] = prices["status"].astype(object)
     prices["volume"] = row_median(agreed.seen.volume)
     prices["total_return"] = np.where(settled, returns, np.nan)
-    unusual = unusual_return(prices, rules).to_numpy() & ~_explained(agreed)
-    prices["anomaly"] = unusual | _contradicted(agreed) | agreed.corrected.rows
+    odd = unusual_return(prices, rules).to_numpy() | ambiguous(agreed.seen)
+    prices["anomaly"] = odd | _contradicted(agreed) | agreed.corrected.rows
     prices["stale"] = prices["status"] == "missing"
     prices["low_volume"] = low_volume(prices, rules)
     prices["flat_line"] = flat_line(prices, rules)
@@ -177,15 +176,6 @@ def _contradicted(agreed: _Agreed) -> BoolArray:
     now = pd.Series((closes_apart | agreed.actions.apart).astype(np.int64)).groupby(since).cummax()
     at_closes = np.where(np.isfinite(agreed.close), closes_apart, np.nan)
     return np.asarray(now.eq(1) | last_close(agreed.rows, at_closes).eq(1.0))
-
-
-def _explained(agreed: _Agreed) -> BoolArray:
-    """Rows in which a vendor or a correction states a split or a dividend."""
-    split, dividend = agreed.seen.split, agreed.seen.dividend
-    stated = ((split != NO_SPLIT) & np.isfinite(split)) | (dividend > NO_DIVIDEND)
-    own = agreed.actions
-    corrected = agreed.corrected.rows & ((own.split != NO_SPLIT) | (own.dividend > NO_DIVIDEND))
-    return np.asarray(stated.any(axis=1) | corrected)
 
 
 def _sources(agreed: _Agreed) -> "pd.Series[str]":

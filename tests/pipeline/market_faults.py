@@ -309,7 +309,7 @@ PAGE_OPENING = """\
 
 Written by [test_market_faults.py](../tests/pipeline/test_market_faults.py) with `make golden`. Three
 vendors report three stocks over {sessions} sessions: tiingo and polygon as traded, yahoo adjusted for
-splits. AAPL splits 4 for 1 and pays a dividend on one day. Faults strike around that day, at each
+splits. AAPL splits 4 for 1 and pays a dividend a session later. Faults strike around these days, at each
 vendor and at each two vendors; the worst case stands here. A session counts once per stock, so there
 are {rows}.
 

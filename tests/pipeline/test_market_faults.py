@@ -35,20 +35,22 @@ TICKERS = ("AAPL", "JPM", "KO")
 
 @cache
 def recorded_market() -> Market:
-    """Three recorded stocks as traded, with a split of AAPL and a dividend on the same day."""
+    """Three recorded stocks as traded, with a split of AAPL and a dividend one day later."""
     closes = recorded_closes().loc["2019-06-10":"2019-07-31", list(TICKERS)]
     split_day = pd.Timestamp("2019-07-12")
     truth = closes.melt(ignore_index=False, var_name="ticker", value_name="close")
     truth = truth.rename_axis("session").reset_index()
     there = (truth["ticker"] == "AAPL") & (truth["session"] == split_day)
     before = (truth["ticker"] == "AAPL") & (truth["session"] < split_day)
+    dividend_day = pd.Timestamp("2019-07-15")
+    paid = (truth["ticker"] == "AAPL") & (truth["session"] == dividend_day)
     truth = truth.assign(
         close=truth["close"].where(~before, truth["close"] * 4.0),
         split=np.where(there, 4.0, 1.0),
-        dividend=np.where(there, 1.6, 0.0),  # of a share before the split, some 0.8 %
+        dividend=np.where(paid, 0.4, 0.0),  # some 0.8 %
         volume=1e6 + 1000.0 * np.arange(len(truth)),
     )
-    return Market(truth, "AAPL", "JPM", split_day, split_day)
+    return Market(truth, "AAPL", "JPM", split_day, dividend_day)
 
 
 def assert_nothing_is_silent(market: Market, scenarios: list[Scenario]) -> pd.DataFrame:
@@ -88,7 +90,9 @@ def test_a_missed_split_or_dividend_is_corrected_and_flagged(alone_table: pd.Dat
         for number, one in enumerate(alone()):
             if one.faults[0][1] == name:
                 own = alone_table[alone_table["scenario"] == number]
-                there = own["session"] == recorded_market().split_day
+                market = recorded_market()
+                hit = {"split missed": market.split_day, "dividend missed": market.dividend_day}
+                there = own["session"] == hit[name]
                 day = own[there & own["ticker"].str.endswith("AAPL")].iloc[0]
                 assert day["anomaly"], one
                 assert not day["wrong"], one

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quanta_pipelines.protocol.errors import InvalidPrices
-from quanta_pipelines.protocol.oracle import classify_disagreement, settle_closes
+from quanta_pipelines.protocol.errors import InvalidCorrection, InvalidPrices
+from quanta_pipelines.protocol.oracle import classify_disagreement, settle_closes, settled_values
 from quanta_pipelines.protocol.params import QUANTA
 
 SESSIONS = pd.bdate_range("2025-09-01", periods=80)
@@ -92,6 +92,176 @@ def test_one_of_two_configured_vendors_is_not_enough() -> None:
 
 def test_a_single_configured_vendor_is_enough() -> None:
     assert list(settle(seen("yahoo", [100.0, 101.0]))["status"]) == ["settled", "settled"]
+
+
+def test_a_vendor_that_did_not_answer_was_asked_all_the_same() -> None:
+    alone = seen("yahoo", [100.0])
+    assert first(alone)["status"] == "settled"
+    told = settle_closes(alone, asked=("tiingo", "yahoo")).iloc[0]
+    assert (told["status"], told["sources"], told["n_vendors"]) == ("disputed", "yahoo", 1)
+    assert not told["anomaly"]  # nobody contradicts; there are only too few
+    recorded = settle_closes(alone.assign(asked="tiingo,yahoo")).iloc[0]
+    assert recorded["status"] == "disputed"
+
+
+def test_who_was_asked_is_never_fewer_than_who_answered() -> None:
+    rows = pd.concat([seen("yahoo", [100.0]), seen("tiingo", [101.0])])
+    assert settle_closes(rows.assign(asked="yahoo"))["status"].item() == "disputed"
+
+
+def events(*stated: tuple[str, float, float]) -> pd.DataFrame:
+    """Closes 100, 50, 51 by each vendor, which states a split and a dividend on the second day."""
+    return settle(
+        *(
+            seen(name, [100.0, 50.0, 51.0], split=[1.0, split, 1.0], dividend=[0.0, dividend, 0.0])
+            for name, split, dividend in stated
+        )
+    )
+
+
+def test_a_split_that_one_of_three_missed_is_corrected_and_flagged() -> None:
+    table = events(("tiingo", 1.0, 0.0), ("polygon", 2.0, 0.0), ("yahoo", 2.0, 0.0))
+    np.testing.assert_allclose(table["total_return"], [np.nan, 0.0, 0.02])
+    # the day after is measured from a close that nobody contradicts
+    assert list(table["anomaly"]) == [False, True, False]
+
+
+def test_a_dividend_that_one_of_three_missed_is_corrected_and_flagged() -> None:
+    table = events(("tiingo", 2.0, 0.0), ("polygon", 2.0, 1.0), ("yahoo", 2.0, 1.0))
+    np.testing.assert_allclose(table["total_return"], [np.nan, 0.01, 0.02])
+    assert table["anomaly"].iloc[1]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        [("tiingo", 2.0, 0.0), ("yahoo", 1.0, 0.0)],  # one split or none
+        [("tiingo", 2.0, 0.5), ("yahoo", 2.0, 0.0)],  # one dividend or none
+        [("tiingo", 2.0, 0.005), ("yahoo", 2.0, 0.0)],  # half a cent is within a cent of nothing
+        [("tiingo", 2.0, 0.5), ("yahoo", 2.0, 0.6)],
+        [("tiingo", 2.0, 0.0), ("polygon", 3.0, 0.0), ("yahoo", 1.0, 0.0)],
+        [("a", 2.0, 0.005), ("b", 2.0, 0.005), ("c", 2.0, 0.0), ("d", 2.0, 0.0)],  # two and two
+    ],
+)
+def test_a_split_or_dividend_without_enough_agreement_is_disputed(
+    stated: list[tuple[str, float, float]],
+) -> None:
+    table = events(*stated)
+    assert list(table["status"]) == ["settled", "disputed", "settled"]
+    assert table[["close", "total_return"]].iloc[1].isna().all()
+    assert table["anomaly"].iloc[1]
+    # the closes are not in dispute: the next return is measured from the one of that day
+    assert table["total_return"].iloc[2] == pytest.approx(0.02)
+
+
+def test_dividends_agree_within_the_tolerance_of_closes() -> None:
+    table = events(("tiingo", 2.0, 0.205), ("yahoo", 2.0, 0.21))  # half a cent apart
+    assert table["total_return"].iloc[1] == pytest.approx(0.00205)  # the primary's
+
+
+def test_splits_agree_within_ten_basis_points_and_not_within_a_cent() -> None:
+    thirds = events(("tiingo", 1 / 3, 0.0), ("yahoo", 0.3333, 0.0))
+    assert thirds["total_return"].iloc[1] == pytest.approx(50 / 300 - 1)
+    assert events(("tiingo", 1.0, 0.0), ("yahoo", 1.01, 0.0))["status"].iloc[1] == "disputed"
+
+
+def test_a_close_whose_split_or_dividend_nobody_states_is_disputed() -> None:
+    for column in ("split", "dividend"):
+        table = settle(seen("yahoo", [100.0, 101.0, 102.0], **{column: [1.0, np.nan, 1.0]}))
+        assert list(table["status"]) == ["settled", "disputed", "settled"]
+        # 102 against 101, with the dividend of 1 where one was stated
+        paid = 1.0 if column == "dividend" else 0.0
+        assert table["total_return"].iloc[2] == pytest.approx((102 + paid) / 101 - 1)
+
+
+def test_a_vendor_that_states_nothing_contradicts_nobody() -> None:
+    silent = seen("tiingo", [100.0, 50.0], split=np.nan, dividend=np.nan)
+    table = settle(silent, seen("yahoo", [100.0, 50.0], split=[1.0, 2.0]))
+    assert list(table["status"]) == ["settled", "settled"]
+    assert table["total_return"].iloc[1] == 0.0
+    assert not table["anomaly"].any()
+
+
+def test_a_return_over_a_gap_with_a_disputed_split_is_disputed() -> None:
+    # on the second day neither closes nor splits agree; on the third both do, but on what base?
+    table = settle(
+        seen("tiingo", [100.0, 50.0, 51.0, 52.0], split=[1.0, 2.0, 1.0, 1.0]),
+        seen("yahoo", [100.0, 60.0, 51.0, 52.0]),
+    )
+    assert list(table["status"]) == ["settled", "disputed", "disputed", "settled"]
+    assert table["total_return"].iloc[3] == pytest.approx(52 / 51 - 1)
+
+
+def test_a_return_from_a_contradicted_close_is_flagged() -> None:
+    table = settle(
+        seen("tiingo", [100.0, 110.0, 101.0, 102.0]),
+        seen("polygon", [100.0, 110.0, 101.0, 102.0]),
+        seen("yahoo", [100.0, 100.5, 101.0, 102.0]),
+    )
+    assert list(table["anomaly"]) == [False, True, True, False]
+
+
+def corrections(*rows: tuple[int, str, float]) -> pd.DataFrame:
+    """Corrections of AAPL: session, field, value."""
+    frame = pd.DataFrame(rows, columns=["place", "field", "new_value"])
+    return frame.assign(ticker="AAPL", session=[SESSIONS[place] for place in frame["place"]])
+
+
+def test_a_corrected_close_wins_over_vendors_and_shows() -> None:
+    rows = pd.concat([seen("tiingo", [100.0, 101.0, 103.0]), seen("yahoo", [100.0, 102.0, 103.0])])
+    before = settle_closes(rows)
+    assert list(before["status"]) == ["settled", "disputed", "settled"]
+    table = settle_closes(rows, corrections=corrections((1, "close", 102.0)))
+    assert list(table["status"]) == ["settled"] * 3
+    assert list(table["close"]) == [100.0, 102.0, 103.0]
+    np.testing.assert_allclose(table["total_return"], [np.nan, 0.02, 103 / 102 - 1])
+    assert list(table["sources"]) == ["tiingo,yahoo", "correction", "tiingo,yahoo"]
+    assert table["anomaly"].iloc[1]
+    wins = settle_closes(rows, corrections=corrections((2, "close", 104.0)))
+    assert wins["close"].iloc[2] == 104.0
+
+
+def test_a_corrected_dividend_settles_what_it_was_disputed_for() -> None:
+    rows = pd.concat(
+        [seen("tiingo", [100.0, 101.0], dividend=[0.0, 1.0]), seen("yahoo", [100.0, 101.0])]
+    )
+    table = settle_closes(rows, corrections=corrections((1, "dividend", 1.0)))
+    assert table["total_return"].iloc[1] == pytest.approx(0.02)
+    assert (table["status"].iloc[1], table["sources"].iloc[1]) == (
+        "settled",
+        "correction,tiingo,yahoo",
+    )
+
+
+def test_a_split_may_be_corrected_to_none_and_a_dividend_to_nothing() -> None:
+    rows = seen("yahoo", [100.0, 101.0], split=[1.0, 2.0], dividend=[0.0, 5.0])
+    fixed = settle_closes(rows, corrections=corrections((1, "split", 1.0), (1, "dividend", 0.0)))
+    assert fixed["total_return"].iloc[1] == pytest.approx(0.01)
+
+
+def test_a_terminal_value_may_be_recorded_where_no_vendor_has_a_row() -> None:
+    table = settle_closes(
+        seen("yahoo", [100.0, 101.0]), corrections=corrections((3, "close", 20.2))
+    )
+    last = table.iloc[-1]
+    assert (last["session"], last["status"], last["n_vendors"]) == (SESSIONS[3], "settled", 0)
+    assert last["total_return"] == pytest.approx(20.2 / 101 - 1)
+
+
+def test_two_corrections_of_one_cell_are_refused() -> None:
+    twice = corrections((0, "close", 1.0), (0, "close", 2.0))
+    with pytest.raises(InvalidCorrection, match="two corrections stand for the close of AAPL on"):
+        settle_closes(seen("yahoo", [100.0]), corrections=twice)
+
+
+def test_what_is_settled_now_is_each_field() -> None:
+    rows = pd.concat(
+        [seen("tiingo", [100.0, 50.0], split=[1.0, 2.0]), seen("yahoo", [100.0, 50.0])]
+    )
+    found = settled_values(rows)
+    assert found[["close", "dividend"]].to_numpy().tolist() == [[100.0, 0.0], [50.0, 0.0]]
+    assert found["split"].iloc[0] == 1.0
+    assert np.isnan(found["split"].iloc[1])
 
 
 def test_a_missing_close_is_stale_and_not_disputed() -> None:

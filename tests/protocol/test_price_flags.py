@@ -50,10 +50,31 @@ def test_an_anomaly_is_beyond_three_robust_sigma(
     assert not table["anomaly"].iloc[:-1].any()
 
 
-def test_a_split_or_a_dividend_explains_a_return() -> None:
-    closes = wobble(20, 0.2)
-    split = [1.0] * (len(closes) - 1) + [1.25]
-    assert not settle(closes, split=split)["anomaly"].any()
+@pytest.mark.parametrize(
+    ("split", "dividend", "expected"),
+    [
+        (1.25, 0.0, False),  # 0.8 of the close before on 1.25 shares is all of it
+        (1.0, 20.0, False),  # 80 and 20 of about 100
+        (1.0, 0.0, True),
+        (2.0, 0.0, True),  # 1.6 of the close before: a split alone explains nothing
+        (1.0, 60.0, True),
+    ],
+)
+def test_a_split_or_a_dividend_explains_a_move_of_the_close_and_no_return(
+    split: float, dividend: float, *, expected: bool
+) -> None:
+    closes = [*wobble(20, 0.0)[:-1], 0.0]
+    closes[-1] = 0.8 * closes[-2]
+    none = len(closes) - 1
+    table = settle(closes, split=[1.0] * none + [split], dividend=[0.0] * none + [dividend])
+    assert list(table["anomaly"]) == [False] * none + [expected]
+
+
+def test_a_split_and_a_dividend_at_once_are_ambiguous() -> None:
+    # 49.5 on two shares and 1 are 100: nothing moved, but a dividend of a new share would be 2
+    table = settle([100.0, 49.5], split=[1.0, 2.0], dividend=[0.0, 1.0])
+    assert table["total_return"].iloc[1] == 0.0
+    assert list(table["anomaly"]) == [False, True]
 
 
 def test_a_series_that_never_moved_is_surprised_by_any_move() -> None:
