@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from itertools import combinations, combinations_with_replacement, product
+from itertools import combinations, combinations_with_replacement, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,7 @@ def dividend_missed(rows: pd.DataFrame, market: Market) -> pd.DataFrame:
 def session_shifted(rows: pd.DataFrame, market: Market) -> pd.DataFrame:
     """Every row is dated one session late."""
     days = pd.DatetimeIndex(market.truth["session"].unique()).sort_values()
-    following = dict(zip(days[:-1], days[1:], strict=True))
+    following = dict(pairwise(days))
     moved = rows.assign(session=rows["session"].map(following))
     return moved[moved["session"].notna()].astype({"session": "datetime64[ns]"})
 
@@ -307,16 +307,16 @@ def outcomes(table: pd.DataFrame, scenarios: Sequence[Scenario]) -> pd.DataFrame
 PAGE_OPENING = """\
 # What faults of vendors do to prices
 
-Written by [test_market_faults.py](../tests/pipeline/test_market_faults.py) with `make golden`. Three
-vendors report three stocks over {sessions} sessions: tiingo and polygon as traded, yahoo adjusted for
-splits. AAPL splits 4 for 1 and pays a dividend a session later. Faults strike around these days, at each
-vendor and at each two vendors; the worst case stands here. A session counts once per stock, so there
-are {rows}.
+Written by [test_market_faults.py](../tests/pipeline/test_market_faults.py) with `make golden`.
+Three vendors report three stocks over {sessions} sessions: tiingo and polygon as traded, yahoo
+adjusted for splits. AAPL splits 4 for 1 and pays a dividend a session later. Faults strike around
+these days, at each vendor and at each two vendors; the worst case stands here. A session counts
+once per stock, so there are {rows}.
 
 - **corrected**: every session is settled at the truth, the faulty vendor is outvoted and the row
   flagged `anomaly` where it disagrees.
-- **held n**: n sessions are `disputed` or `missing`. They count as missing, and block the epoch where
-  they are held by more than 10 % of all weight or are the benchmark.
+- **held n**: n sessions are `disputed` or `missing`. They count as missing, and block the epoch
+  where they are held by more than 10 % of all weight or are the benchmark.
 - **outvoted n**: two faulty vendors agree on the same wrong value in n sessions. It is settled, and
   flagged `anomaly`, since the third vendor disagrees.
 - **near n**: in n sessions the primary is wrong by less than the tolerance that vendors have

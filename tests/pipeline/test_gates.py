@@ -423,7 +423,7 @@ def test_every_gate_is_poisoned_here() -> None:
         ("rewards", "contract"),
         ("rewards", "payouts_match_the_ledger"),
         ("ledger_entries", "ledger_closes"),
-        # these two need several vendors or an as-traded price and have their own tests
+        # these two need several vendors and stand in test_disputes.py
         ("validated_prices", "benchmark_is_settled"),
         ("portfolios", "held_tickers_are_priced"),
         # published or refused together with rewards

@@ -116,7 +116,8 @@ def test_the_impact_is_exactly_what_running_again_changes(
     assert epoch_states(platform)[-1].settled
     after = published(platform)
 
-    assert all([agrees(impact, before, after) for impact in impacts])  # composites change
+    for impact in impacts:
+        assert agrees(impact, before, after)  # and some composites change
 
 
 def test_the_impact_says_which_rao_move(

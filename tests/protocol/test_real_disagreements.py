@@ -1,4 +1,4 @@
-"""What real vendors' files say against each other and against themselves, found directly in them."""
+"""What files of real vendors say against each other and themselves, found directly in them."""
 
 import os
 from pathlib import Path
