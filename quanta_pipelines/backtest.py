@@ -82,7 +82,7 @@ def _prices(
     entry = sessions_before(sessions[0], 1)[0]
     seen = pd.concat(
         [vendor.observe(tickers, entry, sessions[-1]) for vendor in vendors], ignore_index=True
-    )
+    ).assign(asked=",".join(sorted(vendor.name for vendor in vendors)))
     if unknown := sorted(set(tickers) - set(seen["ticker"])):
         raise InvalidPrices(f"no vendor has prices of {', '.join(unknown)} up to {sessions[-1]}")
     prices = oracle.epoch_prices(
