@@ -332,7 +332,7 @@ def test_a_table_of_another_epoch_or_type_is_refused(
 ) -> None:
     with monkeypatch.context() as patch:
         poison(patch, Poison("validated_prices", oracle, "epoch_prices", spoil, "contract"))
-        assert not run_epoch(EPOCH, "raw_prices", "validated_prices").success
+        assert not run_epoch(EPOCH, "raw_prices", "price_corrections", "validated_prices").success
     assert not platform.lake.exists("validated_prices", EPOCH.id)
     assert offending_rows(failed_check(instance, "validated_prices", "contract"))
 
