@@ -17,8 +17,9 @@ from quanta_pipelines.contract_type import audit
 from quanta_pipelines.epoch_state import epoch_states
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
-from quanta_pipelines.rescore import StoredVotes, steps_in_order
+from quanta_pipelines.rescore import StoredVotes
 from quanta_pipelines.resources import EpochRun, Platform
+from quanta_pipelines.steps import steps_in_order
 
 Frames = dict[str, pd.DataFrame]
 Candidate = Callable[[Epoch], pd.DataFrame | None]

@@ -1,16 +1,12 @@
 """Corrections of prices in the signal store: refusals, order, append-only, migration."""
 
 import datetime as dt
-import importlib
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -110,38 +106,7 @@ def test_the_table_only_grows(store: SignalStore, url: str) -> None:
     for change in ("UPDATE price_corrections SET new_value = 1", "DELETE FROM price_corrections"):
         with (
             pytest.raises(IntegrityError, match="price_corrections only grows"),
-            database.writing(engine) as connection,
+            database.writing(engine, "test") as connection,
         ):
             connection.execute(text(change))
     engine.dispose()
-
-
-def revision() -> Any:
-    return importlib.import_module(
-        "quanta_pipelines.adapters.signal_store.migrations.versions.0002_price_corrections"
-    )
-
-
-def test_the_revision_goes_down_and_up_again(url: str) -> None:
-    engine = database.connect(url)
-    with (
-        database.writing(engine) as connection,
-        Operations.context(MigrationContext.configure(connection)),
-    ):
-        tables = "SELECT count(*) FROM sqlite_master WHERE name LIKE '%price_corrections%'"
-        revision().downgrade()
-        assert connection.exec_driver_sql(tables).scalar() == 0
-        revision().upgrade()
-        assert connection.exec_driver_sql(tables).scalar() == 3  # the table and two triggers
-    engine.dispose()
-
-
-def test_the_revision_is_written_for_postgresql_too() -> None:
-    sql = io.StringIO()
-    context = MigrationContext.configure(
-        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": sql}
-    )
-    with Operations.context(context):
-        revision().upgrade()
-    assert "recorded_at TIMESTAMP WITH TIME ZONE NOT NULL" in sql.getvalue()
-    assert "CREATE TRIGGER price_corrections_only_grows BEFORE UPDATE OR DELETE" in sql.getvalue()

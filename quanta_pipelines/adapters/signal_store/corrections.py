@@ -41,7 +41,7 @@ class PriceCorrections:
         one. What vendors settle the caller must have looked up: the store has no prices.
         """
         check_correction(correction)
-        with database.writing(self._engine) as connection:
+        with database.writing(self._engine, f"corrections of {correction.ticker}") as connection:
             _check_follows(_newest(connection, correction), correction)
             row = {name: getattr(correction, name) for name in PriceCorrection.__slots__}
             query = insert(PRICE_CORRECTIONS).returning(PRICE_CORRECTIONS.c.id)
@@ -61,7 +61,7 @@ class PriceCorrections:
             .where(PRICE_CORRECTIONS.c.session.between(first, last))
             .subquery()
         )
-        with self._engine.connect() as connection:
+        with database.reading(self._engine) as connection:
             rows = connection.execute(select(ranked).where(ranked.c.place == 1)).mappings().all()
         table = pd.DataFrame(rows, columns=[*rows[0]] if rows else list(_STANDING))
         return table[list(_STANDING)].astype(_STANDING).sort_values(list(_CELL), ignore_index=True)

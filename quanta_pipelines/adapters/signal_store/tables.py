@@ -166,7 +166,7 @@ SUBMITTED_WEIGHTS = Table(
 PRICE_CORRECTIONS = Table(
     "price_corrections",
     METADATA,
-    Column("id", _ROW_ID, primary_key=True),
+    Column("id", ROW_ID, primary_key=True),
     Column("ticker", String(8), nullable=False),
     Column("session", Date, nullable=False),
     Column("field", String(8), nullable=False),  # 'close', 'dividend' or 'split'

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from quanta_pipelines.adapters.signal_store.migrations.append_only import refuse_changes
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -27,22 +29,8 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_index("corrections_of_a_cell", TABLE, ["ticker", "session", "field"])
-    _refuse_changes()
+    refuse_changes(TABLE)
 
 
 def downgrade() -> None:
     op.drop_table(TABLE)
-
-
-def _refuse_changes() -> None:
-    if op.get_context().dialect.name == "postgresql":
-        op.execute(
-            f"CREATE TRIGGER {TABLE}_only_grows BEFORE UPDATE OR DELETE ON {TABLE} "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-        return
-    for change in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER {TABLE}_no_{change.lower()} BEFORE {change} ON {TABLE} "
-            f"BEGIN SELECT RAISE(ABORT, '{TABLE} only grows'); END"
-        )
