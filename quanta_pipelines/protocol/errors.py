@@ -33,6 +33,10 @@ class InvalidCorrection(ProtocolError):
     """A correction of a price without author, reason or evidence, or of what is not there."""
 
 
+class InvalidQuotes(ProtocolError):
+    """A table that holds no quotes: columns, keys, types."""
+
+
 class InvalidReturns(ProtocolError):
     """Returns with NaN or infinity where a number must stand."""
 

@@ -17,6 +17,7 @@ from quanta_pipelines.protocol import (
     horizons,
     intervals,
     invariants,
+    live_price,
     oracle,
     portfolio,
     ranking,
@@ -138,6 +139,36 @@ def disputes(params: ProtocolParams) -> str:
         invariants.disputed_holdings(held, prices, observed(), params),
         invariants.disputed_benchmark(prices, observed(), params),
     )
+
+
+@cache
+def live(params: ProtocolParams) -> str:
+    """Prices of a Tuesday noon: four tickers that differ in how often they were quoted, and when.
+
+    The components of ``ALL`` are far apart within the tolerance of vendors; ``FEW`` has twelve
+    quotes that are five minutes apart, ``OLD`` none for ten minutes, and ``GAP`` a hole.
+    """
+    noon = pd.Timestamp("2018-12-18 17:00", tz="UTC").as_unit("ns")
+    quoted = {"ALL": range(60, 0, -1), "FEW": range(60, 0, -5), "OLD": range(90, 9, -4)}
+    quoted["GAP"] = [*range(120, 60, -3), 20, 1]
+    rows = [
+        {
+            "vendor": vendor,
+            "ticker": ticker,
+            "at": noon - pd.Timedelta(minutes=minutes),
+            "price": (100.0 + minutes / 100 + (minutes == 1) * 5.0) * tilt,
+            "bid": 99.99 * tilt,
+            "ask": 100.01 * tilt,
+            "volume": shares,
+        }
+        for ticker, ages in quoted.items()
+        for minutes in ages
+        for vendor, tilt, shares in (("tiingo", 1.0, 1e5), ("polygon", 0.9992, 3e5))
+    ]
+    table = pd.DataFrame(rows)
+    table["fetched_at"] = table["at"]
+    found = live_price.live_prices(table, noon.to_pydatetime(), params=params)
+    return said(found.prices, found.set_aside)
 
 
 # Signals

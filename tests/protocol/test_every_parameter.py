@@ -28,6 +28,7 @@ from .scenarios import (
     earned,
     intake,
     later_splits,
+    live,
     market,
     paid,
     phases,
@@ -41,7 +42,7 @@ from .scenarios import (
 Scenario = Callable[[ProtocolParams], str]
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
-    "market_data__primary_order": (("yahoo", "polygon", "tiingo", "recorded"), market),
+    "market_data__primary_order": (("yahoo", "polygon", "tiingo", "recorded"), market, live),
     "market_data__required_vendors": (1, market),
     "market_data__agreement_bps": (50.0, market, disagreement),
     "market_data__agreement_dollars": (0.05, market),
@@ -50,6 +51,12 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "market_data__min_volume_threshold_percent": (50.0, market),
     "market_data__volume_window": (12, market),
     "market_data__flat_line_sessions": (2, market),
+    "market_data__max_price_staleness_seconds": (450, live),
+    "market_data__price_cache_ttl_seconds": (600, live),
+    "market_data__twap_weight": (0.2, live),
+    "market_data__primary_weight": (0.1, live),
+    "market_data__volume_weighted_weight": (0.9, live),
+    "market_data__twap_min_quotes": (13, live),
     "market_data__max_carried_sessions": (3, earned),
     "market_data__max_unpriced_weight": (0.30, scored),
     "market_data__max_disputed_weight": (0.20, disputes),
@@ -154,13 +161,7 @@ REMAINDERS = {
     "tokenomics__owner_emission_share": {"tokenomics__miner_emission_share": Decimal("0.50")},
 }
 NOT_YET = {
-    "market_data__max_price_staleness_seconds": "live prices",
-    "market_data__price_cache_ttl_seconds": "live prices",
     "market_data__historical_cache_ttl_seconds": "live prices",
-    "market_data__twap_weight": "live prices",
-    "market_data__primary_weight": "live prices",
-    "market_data__volume_weighted_weight": "live prices",
-    "market_data__twap_min_quotes": "live prices",
     "scoring__originality_correlation_threshold": "integrity",
     "scoring__variance_ratio_threshold": "integrity",
     "scoring__originality_applied": "integrity",
