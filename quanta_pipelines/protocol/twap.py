@@ -7,7 +7,6 @@ next one, at most until it is stale. Why so, and what "spaced" means, is decisio
 import datetime as dt
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from quanta_pipelines.protocol.epoch import session_close, session_open, sessions_between
@@ -16,8 +15,6 @@ from quanta_pipelines.protocol.params import MarketDataParams
 
 WINDOW = dt.timedelta(hours=24)
 _NS = 1_000_000_000
-
-Nanoseconds = npt.NDArray[np.int64]
 
 
 def window_opens(clock: MarketClock) -> dt.datetime:
@@ -30,9 +27,9 @@ def time_weighted_average(
 ) -> "pd.Series[float]":
     """The average by ticker: the median of the averages of those vendors that have one.
 
-    ``usable`` as ``judge_quotes`` gives it. A vendor has an average for a ticker when at least
-    ``twap_min_quotes`` of its quotes lie ``price_cache_ttl_seconds`` or more apart, each from the
-    last one counted. Tickers without any are absent.
+    ``usable`` as ``judge_quotes`` gives it. A vendor has an average for a ticker when its quotes
+    fall into at least ``twap_min_quotes`` different intervals of ``price_cache_ttl_seconds``,
+    counted from 1970: a burst fills one, or two. Tickers without any average are absent.
     """
     quotes = _in_session(usable, clock)
     vendors = [quotes["ticker"], quotes["vendor"]]
@@ -44,25 +41,10 @@ def time_weighted_average(
     seconds = (np.minimum(until, _ns(clock.now)) - at) / _NS
     sums = pd.DataFrame({"dollars": quotes["price"] * seconds, "seconds": seconds})
     sums = sums.groupby(vendors).sum()
-    gap = rules.price_cache_ttl_seconds * _NS
-    enough = at.groupby(vendors).agg(
-        lambda times: are_spaced(times.to_numpy(), gap, rules.twap_min_quotes)
-    )
-    sums = sums[enough.astype(bool) & (sums["seconds"] > 0)]
+    interval = max(rules.price_cache_ttl_seconds * _NS, 1)
+    enough = (at // interval).groupby(vendors).nunique() >= rules.twap_min_quotes
+    sums = sums[enough & (sums["seconds"] > 0)]
     return (sums["dollars"] / sums["seconds"]).groupby("ticker").median()
-
-
-def are_spaced(times: Nanoseconds, gap: int, wanted: int) -> bool:
-    """Whether ``wanted`` of the times, sorted, lie ``gap`` or more apart, counted from the first.
-
-    Taking the earliest that is far enough each time finds as many as there can be.
-    """
-    place = 0
-    for _ in range(wanted - 1):
-        if place >= times.size:
-            return False
-        place = max(place + 1, int(np.searchsorted(times, times[place] + gap)))
-    return place < times.size
 
 
 def _in_session(usable: pd.DataFrame, clock: MarketClock) -> pd.DataFrame:

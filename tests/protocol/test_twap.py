@@ -2,13 +2,12 @@
 
 import datetime as dt
 
-import numpy as np
 import pytest
 
 from quanta_pipelines.protocol.market_hours import MarketClock
-from quanta_pipelines.protocol.params import QUANTA
+from quanta_pipelines.protocol.params import QUANTA, MarketDataParams
 from quanta_pipelines.protocol.quotes import judge_quotes
-from quanta_pipelines.protocol.twap import are_spaced, time_weighted_average, window_opens
+from quanta_pipelines.protocol.twap import time_weighted_average, window_opens
 
 from .quote_tables import every, ny, quote, table
 
@@ -16,10 +15,12 @@ MONDAY, WEDNESDAY, HALF_DAY = dt.date(2025, 11, 24), dt.date(2025, 11, 26), dt.d
 RULES = QUANTA.market_data
 
 
-def average(rows: list[dict[str, object]], now: dt.datetime) -> float | None:
+def average(
+    rows: list[dict[str, object]], now: dt.datetime, rules: MarketDataParams = RULES
+) -> float | None:
     """The average of AAPL, None where it has none."""
     usable = judge_quotes(table(*rows), now).usable
-    found = time_weighted_average(usable, MarketClock.at(now), RULES)
+    found = time_weighted_average(usable, MarketClock.at(now), rules)
     return found.get("AAPL")
 
 
@@ -77,8 +78,15 @@ def test_while_the_market_is_shut_the_window_ends_with_the_last_close():
     assert average(rows, sunday) == pytest.approx((55 * 100 + 5 * 160) / 60)
 
 
-@pytest.mark.parametrize(("minutes", "found"), [(5.0, 100.0), (4.99, None)])
-def test_ten_quotes_five_minutes_apart_are_enough(minutes, found):
+@pytest.mark.parametrize(
+    ("minutes", "found"),
+    [
+        (5.0, 100.0),
+        (5.4, 100.0),  # a poller that comes a little late each time
+        (4.99, None),  # the second one at 10:04:59 falls into the interval of the first
+    ],
+)
+def test_quotes_in_ten_intervals_of_five_minutes_are_enough(minutes, found):
     assert average(every(minutes, 10, ny("10:00")), ny("11:00")) == found
 
 
@@ -87,7 +95,14 @@ def test_nine_quotes_are_not_enough_however_far_apart():
 
 
 def test_a_burst_is_not_spaced():
+    # 500 quotes in 500 seconds fill two intervals
     assert average(every(1 / 60, 500, ny("10:00")), ny("12:00")) is None
+
+
+def test_without_an_interval_every_quote_counts():
+    params = QUANTA.changed(market_data__price_cache_ttl_seconds=0).market_data
+    assert average(every(1 / 60, 10, ny("10:00")), ny("12:00"), params) == 100.0
+    assert average(every(1 / 60, 9, ny("10:00")), ny("12:00"), params) is None
 
 
 def test_each_vendor_needs_its_own_quotes_and_the_median_of_vendors_counts():
@@ -106,20 +121,3 @@ def test_quotes_at_this_very_moment_have_no_time_yet():
     rows = every(5, 10, ny("10:00"))
     assert average(rows, rules_now) == 100.0  # the tenth has just come
     assert average([{**row, "at": rows[-1]["at"]} for row in rows[:1]], rules_now) is None
-
-
-@pytest.mark.parametrize(
-    ("times", "gap", "wanted", "enough"),
-    [
-        ([0, 5, 10], 5, 3, True),
-        ([0, 4, 8], 5, 2, True),
-        ([0, 4, 8], 5, 3, False),
-        ([0, 1, 2], 0, 3, True),  # without a gap every quote counts
-        ([0], 5, 1, True),
-        ([], 5, 1, False),
-    ],
-)
-def test_spacing_counts_quotes_that_are_far_enough_from_the_last_one_counted(
-    times, gap, wanted, enough
-):
-    assert are_spaced(np.array(times, dtype=np.int64), gap, wanted) is enough
