@@ -1,11 +1,12 @@
 """``quanta prices``: what prices are, now and settled, and how they came about."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +14,93 @@ from quanta_pipelines.cli_options import EpochId, json_option
 from quanta_pipelines.protocol.corrections import FIELDS, Field
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
-from quanta_pipelines.settings import current_settings
+from quanta_pipelines.settings import Settings, current_settings
+
+if TYPE_CHECKING:
+    from quanta_pipelines.adapters.price_vendors import QuoteVendor
 
 
 @click.group("prices")
 def prices() -> None:
     """Ask for prices, and see what they were made of."""
+
+
+class Ticker(click.ParamType[str]):
+    """A ticker on the command line; ``brk-b`` is read as ``BRK.B``."""
+
+    name = "ticker"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The ticker as the rules spell it, or a usage error."""
+        from quanta_pipelines.protocol.portfolio import canonical_ticker
+
+        try:
+            return canonical_ticker(str(value))
+        except ProtocolError as error:
+            return self.fail(str(error), param, ctx)
+
+
+@prices.command()
+@click.argument("tickers", type=Ticker(), nargs=-1, required=True)
+@json_option
+def quote(tickers: tuple[str, ...], *, as_json: bool) -> None:
+    """Ask all vendors for TICKERS, store what they say, and print the live price of each.
+
+    Leaves with 1 and names the tickers that have no price.
+    """
+    from quanta_pipelines.adapters.live_quotes import ask_prices
+    from quanta_pipelines.adapters.quote_store import QuoteStore
+    from quanta_pipelines.price_view import price_json, price_lines
+
+    settings = current_settings()
+    vendors = _quote_vendors(settings)
+    store = QuoteStore.open(settings.quote_store_url)
+    try:
+        answer = ask_prices(vendors, store, tickers)
+    except ProtocolError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        store.close()
+    click.echo(price_json(answer) if as_json else "\n".join(price_lines(answer)))
+    for polled in answer.round.vendors:
+        if polled.problem or not polled.refused.empty:
+            click.echo(f"warning: {polled.in_words()}", err=True)
+    found = answer.live.prices
+    if unpriced := found.loc[found["price"].isna(), "ticker"].tolist():
+        click.echo(f"no price for {', '.join(unpriced)}", err=True)
+        sys.exit(1)
+
+
+@prices.command()
+@click.option("--keep-days", type=click.IntRange(min=14), help="Instead of the configured days.")
+@json_option
+def prune(keep_days: int | None, *, as_json: bool) -> None:
+    """Delete live quotes that are older than their retention."""
+    from quanta_pipelines.adapters.live_quotes import utc_now
+    from quanta_pipelines.adapters.quote_store import QuoteStore
+
+    settings = current_settings()
+    days = keep_days or settings.quote_retention_days
+    before = utc_now() - timedelta(days=days)
+    store = QuoteStore.open(settings.quote_store_url)
+    try:
+        deleted = store.prune(before)
+    finally:
+        store.close()
+    said = {"deleted": deleted, "before": before.isoformat()}
+    click.echo(json.dumps(said) if as_json else f"{deleted} quotes from before {before:%Y-%m-%d}")
+
+
+def _quote_vendors(settings: Settings) -> "tuple[QuoteVendor, ...]":
+    """The configured vendors that give live prices."""
+    from quanta_pipelines.adapters.live_quotes import NoQuoteVendor, quote_vendors
+    from quanta_pipelines.adapters.price_vendors.configured import InvalidVendors
+    from quanta_pipelines.adapters.price_vendors.errors import VendorError
+
+    try:
+        return quote_vendors(settings)
+    except (NoQuoteVendor, InvalidVendors, VendorError, OSError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @prices.command("correct")

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from quanta_pipelines import automation
+from quanta_pipelines import automation, price_sensor
 from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
 from quanta_pipelines.checks import ALL_CHECKS
 from quanta_pipelines.price_quality import price_quality
@@ -31,7 +31,13 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.epoch_so_far,
             automation.epoch_settlement,
         ],
-        resources={"platform": platform_from_settings, "io_manager": NoValues(), **overrides},
+        sensors=[price_sensor.live_quotes_sensor],
+        resources={
+            "platform": platform_from_settings,
+            "live_quotes": price_sensor.live_quotes_from_settings,
+            "io_manager": NoValues(),
+            **overrides,
+        },
         executor=dg.in_process_executor,
     )
 

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     polygon_rate: str = "5 per minute"
     yahoo_url: str = ""  # Yahoo's own hosts
     yahoo_rate: str = "1 per second; 1000 per hour"
+    quotes_url: str = ""
+    quote_retention_days: int = Field(default=30, ge=14, le=3650)
+    poll_quotes: bool = False  # whether the sensor of live quotes runs without being started
 
     @field_validator("vendors", mode="before")
     @classmethod
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
     def signal_store_url(self) -> str:
         """SQLAlchemy address of the signal store."""
         return self.database_url or f"sqlite:///{self.home / 'signals.db'}"
+
+    @property
+    def quote_store_url(self) -> str:
+        """SQLAlchemy address of the live quotes; apart from the signals, which they would crowd."""
+        return self.quotes_url or f"sqlite:///{self.home / 'quotes.db'}"
 
     @property
     def warehouse(self) -> Path:

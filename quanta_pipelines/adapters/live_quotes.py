@@ -8,12 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from quanta_pipelines.adapters.price_poll import DEADLINE_SECONDS, Poll, poll
+from quanta_pipelines.adapters.price_vendors.configured import configured_vendors
 from quanta_pipelines.adapters.price_vendors.interface import QuoteVendor
 from quanta_pipelines.adapters.quote_store import QuoteStore
 from quanta_pipelines.protocol.live_price import LivePrices, live_prices
 from quanta_pipelines.protocol.market_hours import MarketClock
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.twap import window_opens
+from quanta_pipelines.settings import Settings
+
+
+class NoQuoteVendor(ValueError):
+    """A deployment in which no vendor gives live prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,22 @@ class Answer:
     now: dt.datetime
     live: LivePrices
     round: Poll
+
+
+def quote_vendors(settings: Settings) -> tuple[QuoteVendor, ...]:
+    """The configured vendors that give live prices, in the order of the setting.
+
+    Raises ``NoQuoteVendor``, and what ``configured_vendors`` raises.
+    """
+    vendors = configured_vendors(settings)
+    found = tuple(vendor for vendor in vendors if isinstance(vendor, QuoteVendor))
+    if not found:
+        names = ", ".join(vendor.name for vendor in vendors)
+        raise NoQuoteVendor(
+            f"no vendor of QUANTA_VENDORS gives live prices (configured: {names}): name tiingo, "
+            "polygon or yahoo"
+        )
+    return found
 
 
 def utc_now() -> dt.datetime:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -17,6 +18,8 @@ from quanta_pipelines.adapters.quote_store import QuoteStore
 from quanta_pipelines.protocol.errors import InvalidQuotes, ProtocolError
 
 DEADLINE_SECONDS = 10.0
+
+_Answers: TypeAlias = "SimpleQueue[tuple[str, pd.DataFrame | str]]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,25 +74,30 @@ def poll(
     now: dt.datetime,
     *,
     deadline_seconds: float = DEADLINE_SECONDS,
+    under_way: dict[str, threading.Thread] | None = None,
 ) -> Poll:
     """Asks all vendors at once for all tickers and stores what they answer in time.
 
     ``now`` is when the round begins. A vendor that has not answered ``deadline_seconds`` later is
-    given up; its thread ends with its own timeouts, and what it then answers is not stored. Raises
-    ``InvalidQuotes`` for two vendors of one name; an error of the store itself is raised too.
+    given up; its thread ends with its own timeouts, and what it then answers is not stored. A
+    caller that asks again and again hands in the same ``under_way``: a vendor that is still busy
+    with an earlier round is then not asked a second time. Raises ``InvalidQuotes`` for two vendors
+    of one name; an error of the store itself is raised too.
     """
     names = [vendor.name for vendor in vendors]
     if len(set(names)) < len(names):
         raise InvalidQuotes(f"each vendor is asked once, not {', '.join(sorted(names))}")
     wanted = tuple(sorted(set(tickers)))
     ends = time.monotonic() + deadline_seconds
-    answers: SimpleQueue[tuple[str, pd.DataFrame | str]] = SimpleQueue()
-    for vendor in vendors:
-        # a daemon, so that a vendor that hangs keeps no process alive
-        threading.Thread(target=_ask, args=(vendor, wanted, answers), daemon=True).start()
+    answers: _Answers = SimpleQueue()
+    running = {} if under_way is None else under_way
     late = f"gave no answer within {deadline_seconds:g} s"
-    outcomes = {name: Polled(name, problem=late) for name in names}
-    for _ in names:
+    outcomes = {name: Polled(name, problem="is busy with an earlier round") for name in names}
+    for vendor in vendors:
+        if (earlier := running.get(vendor.name)) is None or not earlier.is_alive():
+            outcomes[vendor.name] = Polled(vendor.name, problem=late)
+            running[vendor.name] = _started(vendor, wanted, answers)
+    for _ in range(sum(polled.problem == late for polled in outcomes.values())):
         try:
             name, answer = answers.get(timeout=max(ends - time.monotonic(), 0.0))
         except Empty:
@@ -98,11 +106,14 @@ def poll(
     return Poll(now, wanted, tuple(outcomes[name] for name in names))
 
 
-def _ask(
-    vendor: QuoteVendor,
-    tickers: Sequence[str],
-    answers: "SimpleQueue[tuple[str, pd.DataFrame | str]]",
-) -> None:
+def _started(vendor: QuoteVendor, tickers: Sequence[str], answers: _Answers) -> threading.Thread:
+    """A thread that asks one vendor; a daemon, so that a vendor that hangs keeps no process."""
+    thread = threading.Thread(target=_ask, args=(vendor, tickers, answers), daemon=True)
+    thread.start()
+    return thread
+
+
+def _ask(vendor: QuoteVendor, tickers: Sequence[str], answers: _Answers) -> None:
     """Puts a vendor's quotes, or what went wrong, where the round waits for them."""
     try:
         answers.put((vendor.name, vendor.quotes(tickers)))
