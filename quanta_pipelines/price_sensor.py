@@ -75,7 +75,6 @@ def live_quotes_from_settings(_context: dg.InitResourceContext) -> LiveQuotes | 
 @dg.sensor(
     name="live_quotes",
     minimum_interval_seconds=INTERVAL_SECONDS,
-    required_resource_keys={"live_quotes"},
     default_status=(
         dg.DefaultSensorStatus.RUNNING
         if current_settings().poll_quotes
@@ -83,12 +82,11 @@ def live_quotes_from_settings(_context: dg.InitResourceContext) -> LiveQuotes | 
     ),
     description="Asks all vendors for live prices while the market is open, and stores them.",
 )
-def live_quotes_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def live_quotes_sensor(live_quotes: dg.ResourceParam[LiveQuotes | None]) -> dg.SkipReason:
     """What the tick did, as the reason why it asks for no run."""
-    quotes: LiveQuotes | None = context.resources.live_quotes
-    if quotes is None:
+    if live_quotes is None:
         return dg.SkipReason("no vendor of QUANTA_VENDORS gives live prices")
     try:
-        return dg.SkipReason(quotes.tick())
+        return dg.SkipReason(live_quotes.tick())
     except UnknownSessions as unknown:
         return dg.SkipReason(str(unknown))
