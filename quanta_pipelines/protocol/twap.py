@@ -1,7 +1,7 @@
 """Time-weighted average price of the last 24 hours: what each vendor saw, weighted by its time.
 
 Only time in which the market is open counts, and a quote speaks for the time until the vendor's
-next one, at most until it is stale. Why so, and what "spaced" means, is decision 0015.
+next one, at most until it is stale. Why so, and what "spaced" means, is decision 0016.
 """
 
 import datetime as dt
