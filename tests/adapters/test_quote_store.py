@@ -51,8 +51,17 @@ def quotes(*prices: float, ticker: str = "AAPL", at: dt.datetime = NOON) -> pd.D
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/deep/quotes.db"
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "quotes.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, file: Path) -> str:
+    """Address of a database without tables, on either system."""
+    if request.param == "sqlite":
+        return f"sqlite:///{file}"
+    pytest.importorskip("tests.postgres_server")
+    return request.getfixturevalue("postgres").create("quotes")
 
 
 @pytest.fixture
@@ -160,8 +169,9 @@ def test_a_moment_without_a_zone_is_refused(store):
         store.read(["AAPL"], NOON.replace(tzinfo=None), NOON)
 
 
-def test_sqlite_keeps_a_write_ahead_log(store, url):
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+def test_sqlite_keeps_a_write_ahead_log(file):
+    QuoteStore.open(f"sqlite:///{file}").close()
+    with sqlite3.connect(file) as connection:
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
