@@ -51,3 +51,7 @@ class InvalidWeights(ProtocolError):
 
 class InvalidEntries(ProtocolError):
     """Reward entries that cannot be settled: duplicates, negative money, unknown standing."""
+
+
+class InvalidIntegrityInput(ProtocolError):
+    """What integrity compares has the wrong shape, order, sign or time."""

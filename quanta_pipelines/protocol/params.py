@@ -240,24 +240,52 @@ class ConsensusParams(_Ranged):
     max_validator_stake: Decimal = _number("0.05", "share of stake", 0.001, 1, "1.3")
     max_stake_growth: Decimal = _number("3", "times its raw share that capping may give", 1, 1000, "P8")
     collusion_correlation: float = _number(0.95, "correlation of deviations from consensus", 0, 1, "1.3")
+    collusion_min_miners: int = _number(8, "miners that both validators scored", 3, 1000, "P7")
+    collusion_min_deviation: float = _number(0.01, "L1 distance from the median of the others", 0, 2, "P7")
+    collusion_epochs: int = _number(3, "epochs with agreement that open a case", 1, 52, "P7")
+    collusion_window: int = _number(5, "epochs looked at", 1, 52, "P7")
     score_submission_window_minutes: int = _number(30, "minutes from settles_at", 1, 1440, "1.3")
     median: str = _choice(("inclusive", "lower"), "stake-weighted median at an exact tie", "P8, P12")
     rank_by: str = _choice(("consensus", "own_score"), "what an epoch's rank is taken from", "P8, P12")
     # fmt: on
 
+    def __post_init__(self) -> None:
+        _Ranged.__post_init__(self)
+        self._require_order("collusion_epochs", "collusion_window")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityParams(_Ranged):
-    """Stake, identity, plagiarism and slashing."""
+    """Originality, plagiarism, variance, clusters, stake, identity and slashing."""
 
     # fmt: off
     min_stake_multiplier: Decimal = _number("1.5", "times the mean reward of an identity", 0, 100, "1.3")
     identity_stake_weight: float = _number(0.50, "weight in the identity score", 0, 1, "1.3")
     identity_performance_weight: float = _number(0.30, "weight in the identity score", 0, 1, "1.3")
     identity_tenure_weight: float = _number(0.20, "weight in the identity score", 0, 1, "1.3")
-    ticker_overlap_threshold: float = _number(0.90, "share of the smaller portfolio's names", 0, 1, "1.3")
+    ticker_overlap_threshold: Decimal = _number("0.90", "share of the smaller portfolio's names", 0.01, 1, "1.3")
+    active_sessions: int = _number(30, "last common sessions of an active return", 3, 252, "P7")
+    min_active_sessions: int = _number(10, "common sessions below which there is none", 4, 252, "P7")
+    precedence_shared_weight: Decimal = _number("0.50", "sum of min weights that makes portfolios alike", 0.01, 1, "P7")
+    min_held_weight: Decimal = _number("0.01", "weight from which a ticker counts as held", 0, 1, "P7")
+    plagiarism_shared_weight: Decimal = _number("0.80", "sum of min weights", 0.01, 1, "P7")
+    plagiarism_epochs: int = _number(3, "epochs with a copy that open a case", 1, 52, "P7")
+    plagiarism_window: int = _number(4, "epochs looked at", 1, 52, "P7")
+    plagiarism_max_lag: int = _number(4, "epochs that the original may be older", 0, 52, "P7")
+    plagiarism_chance: float = _number(1e-6, "probability of such an overlap by chance", 1e-300, 1, "P7")
+    variance_sessions: int = _number(30, "sessions of a variance", 3, 252, "P7")
+    variance_winsor_mad: float = _number(4.0, "median absolute deviations from the median", 0.1, 1000, "P7")
+    variance_flag_epochs: int = _number(2, "epochs in a row at or above the ratio's threshold", 1, 52, "P7")
+    sybil_correlation: float = _number(0.95, "correlation of active returns", 0.01, 1, "P7")
+    min_stake_epochs: int = _number(13, "last epochs of rewards behind S_min", 1, 104, "P7")
+    identity_full_stake: Decimal = _number("10", "times S_min that counts in full", 0.01, 1000, "P7")
+    identity_ema_alpha: float = _number(0.1, "weight of the new percentile", 0, 1, "P7")
+    identity_tenure_days: int = _number(90, "days that count in full", 1, 3650, "P7")
     base_slash_penalty: Decimal = _number("0.05", "share of the remaining stake", 0, 1, "1.3")
     slash_escalation_factor: Decimal = _number("0.50", "growth of the penalty per offence", 0, 10, "1.3")
+    slash_window_days: int = _number(180, "days in which offences add up", 1, 3650, "P7")
+    slash_forget_days: int = _number(90, "clean days that forget one offence", 1, 3650, "P7")
+    case_decision_days: int = _number(14, "days an operator has for a case", 1, 365, "P7")
     min_secret_length: int = _number(32, "characters", 16, 1024, "1.1")
     min_secret_distinct: int = _number(8, "distinct characters", 1, 64, "P2")
     # fmt: on
@@ -267,6 +295,8 @@ class SecurityParams(_Ranged):
         self._require_sum(
             ("identity_stake_weight", "identity_performance_weight", "identity_tenure_weight")
         )
+        self._require_order("min_active_sessions", "active_sessions")
+        self._require_order("plagiarism_epochs", "plagiarism_window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

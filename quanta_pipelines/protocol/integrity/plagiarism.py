@@ -1,0 +1,149 @@
+"""Suspicion of plagiarism: the same names with the same weights, again and again, after another.
+
+A suspicion opens a case with its evidence; whether it is plagiarism an operator decides.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+
+from quanta_pipelines.protocol.integrity.holdings import (
+    UNITS,
+    Holdings,
+    in_units,
+    shared_units,
+)
+from quanta_pipelines.protocol.integrity.ordered import rounded
+from quanta_pipelines.protocol.integrity.precedence import FIRST, committed_first
+from quanta_pipelines.protocol.integrity.similarity import overlapping_blocks
+from quanta_pipelines.protocol.metrics import FloatArray, IntArray
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+
+EVIDENCE_COLUMNS = {
+    "hotkey": "object",  # who came later
+    "earlier_hotkey": "object",
+    "epoch_id": "object",  # of the later portfolio
+    "earlier_epoch_id": "object",
+    "lag": "int64",  # epochs between them
+    "shared_tickers": "int64",
+    "overlap": "float64",  # of the smaller portfolio's tickers
+    "overlap_threshold": "float64",
+    "shared_weight": "float64",
+    "shared_weight_threshold": "float64",
+    "tickers_in_use": "int64",
+    "log10_chance": "float64",
+    "log10_chance_threshold": "float64",
+    "suspect_epochs": "int64",  # of the pair, in the window
+}
+
+
+def overlap_log10_chance(
+    tickers: IntArray, first: IntArray, second: IntArray, shared: IntArray
+) -> FloatArray:
+    """Logarithm to base 10 of the chance that two portfolios share so many tickers, or more.
+
+    Hypergeometric: ``second`` names are drawn from ``tickers``, ``first`` of which are held. Arrays
+    of one shape; 9 decimals.
+    """
+    asked = np.stack([shared - 1, tickers, first, second], axis=-1)
+    distinct, place = np.unique(asked.reshape(-1, 4), axis=0, return_inverse=True)
+    chance = stats.hypergeom.logsf(*distinct.T) / np.log(10.0) if len(distinct) else np.zeros(0)
+    return rounded(np.minimum(chance, 0.0))[place].reshape(np.shape(shared))
+
+
+def plagiarism_evidence(holdings: Holdings, params: ProtocolParams = QUANTA) -> pd.DataFrame:
+    """One row per suspicious pair, epoch and lag: which portfolios, how alike, how unlikely.
+
+    A pair is suspicious when in at least 3 of the last 4 epochs a portfolio of one overlaps with a
+    portfolio of the other, of the same epoch or up to 4 before, by 90 % of the smaller one's
+    tickers (held at 1 % or more), with a shared weight of at least 0.80 and a chance below 10^-6
+    among the tickers in use in the two epochs; and when the other was first
+    (``precedence.committed_first``). ``holdings`` reaches back as far as precedence shall be known,
+    to be complete at least ``plagiarism_window + plagiarism_max_lag`` epochs.
+    """
+    rules, last = params.security, len(holdings.epoch_ids)
+    copies = [
+        _copies(holdings, epoch, epoch - lag, params)
+        for epoch, lag in product(
+            range(max(0, last - rules.plagiarism_window), last), range(rules.plagiarism_max_lag + 1)
+        )
+        if epoch >= lag
+    ]
+    found = pd.concat([_EMPTY, *copies]).astype(_EMPTY.dtypes)
+    epochs = found.groupby(["later", "earlier"])["epoch"].transform("nunique").astype("int64")
+    enough = found.assign(suspect_epochs=epochs)[epochs >= rules.plagiarism_epochs]
+    if enough.empty:
+        return pd.DataFrame(columns=list(EVIDENCE_COLUMNS)).astype(EVIDENCE_COLUMNS)
+    first = committed_first(
+        holdings, enough["earlier"].to_numpy(), enough["later"].to_numpy(), params
+    )
+    return _named(enough[first == FIRST], holdings, params)
+
+
+_EMPTY = pd.DataFrame(
+    {
+        name: pd.Series(dtype="int64")
+        for name in ("later", "earlier", "epoch", "lag", "shared_tickers", "smaller")
+    }
+    | {"shared_units": pd.Series(dtype="int64"), "tickers_in_use": pd.Series(dtype="int64")}
+    | {"log10_chance": pd.Series(dtype="float64")}
+)
+
+
+def _copies(holdings: Holdings, epoch: int, before: int, params: ProtocolParams) -> pd.DataFrame:
+    """Pairs whose portfolios of two epochs are alike; both ways round within one epoch."""
+    later = holdings.held(epoch, params)
+    earlier = later if epoch == before else holdings.held(before, params)
+    sizes, in_use = (np.diff(later.indptr), np.diff(earlier.indptr)), _in_use(later, earlier)
+    tables = [_EMPTY]
+    for i, j, shared in overlapping_blocks(later, earlier, params=params):
+        units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
+        alike = units >= in_units(params.security.plagiarism_shared_weight)
+        i, j, shared, units = i[alike], j[alike], shared[alike], units[alike]
+        one, other = sizes[0][i].astype(np.int64), sizes[1][j].astype(np.int64)
+        chance = overlap_log10_chance(np.full(len(i), in_use), one, other, shared)
+        table = pd.DataFrame(
+            {
+                "later": i,
+                "earlier": j,
+                "epoch": epoch,
+                "lag": epoch - before,
+                "shared_tickers": shared,
+                "smaller": np.minimum(one, other),
+                "shared_units": units,
+                "tickers_in_use": in_use,
+                "log10_chance": chance,
+            }
+        )
+        tables.append(table[chance < np.log10(params.security.plagiarism_chance)])
+    found = pd.concat(tables)
+    if epoch != before:
+        return found
+    return pd.concat([found, found.rename(columns={"later": "earlier", "earlier": "later"})])
+
+
+def _in_use(later: sparse.csr_array, earlier: sparse.csr_array) -> int:
+    """Tickers that anybody holds in either epoch."""
+    return len(np.union1d(later.indices, earlier.indices))
+
+
+def _named(found: pd.DataFrame, holdings: Holdings, params: ProtocolParams) -> pd.DataFrame:
+    rules, epoch_ids = params.security, np.array(holdings.epoch_ids, dtype=object)
+    epoch, lag = found["epoch"].to_numpy(), found["lag"].to_numpy()
+    chance = np.log10(rules.plagiarism_chance)
+    table = found.assign(
+        hotkey=holdings.hotkeys[found["later"]],
+        earlier_hotkey=holdings.hotkeys[found["earlier"]],
+        epoch_id=epoch_ids[epoch],
+        earlier_epoch_id=epoch_ids[epoch - lag],
+        overlap=rounded((found["shared_tickers"] / found["smaller"]).to_numpy()),
+        overlap_threshold=float(rules.ticker_overlap_threshold),
+        shared_weight=found["shared_units"] / UNITS,
+        shared_weight_threshold=float(rules.plagiarism_shared_weight),
+        log10_chance_threshold=chance,
+    )
+    keys = ["hotkey", "earlier_hotkey", "epoch_id", "lag"]
+    table = table.sort_values(keys, ignore_index=True)
+    return table[list(EVIDENCE_COLUMNS)].astype(EVIDENCE_COLUMNS)
