@@ -80,7 +80,7 @@ def originality_table(
             "originality": _factor(strongest.correlation, active.values, params),
             "correlation": np.where(paired, strongest.correlation, np.nan),
             "threshold": above,
-            "earlier_hotkey": np.append(names, None)[strongest.other],
+            "earlier_hotkey": np.array([*names, None], dtype=object)[strongest.other],
             **window_columns(active, sessions),
             "reason": active.reasons,
         }

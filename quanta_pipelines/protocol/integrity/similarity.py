@@ -5,6 +5,7 @@ then computed again in double precision and a fixed order, so that no number dep
 a block, on the BLAS or on its threads. What a similar pair means lives in the modules beside this.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -21,7 +22,6 @@ BLOCK = 1024  # rows at a time; a block of products fits a processor's cache
 CELLS = 2**23  # of a block of the sparse product
 # Single precision errs by less than 1e-5 on 252 products of unit vectors
 MARGIN = 1e-4
-NO_LIMIT = np.iinfo(np.int32).max // 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,20 +179,22 @@ def overlapping_blocks(
     rows of ``earlier`` and the number of shared tickers, exact; every ordered pair of two different
     rows is looked at. Where both are the same object, each pair comes once, the lower row first.
     """
-    share = params.security.ticker_overlap_threshold.as_integer_ratio()
+    threshold = params.security.ticker_overlap_threshold
+    share, of = threshold.as_integer_ratio()
     itself = later is earlier
-    sizes = np.diff(later.indptr).astype(np.int64), np.diff(earlier.indptr).astype(np.int64)
-    smallest = max(1, min(size[size > 0].min(initial=NO_LIMIT) for size in sizes))
+    sizes = [np.diff(matrix.indptr).astype(np.int64) for matrix in (later, earlier)]
+    held = np.concatenate(sizes)
+    least = math.ceil(threshold * int(held[held > 0].min())) if held.any() else 1
     columns = sparse.csr_array(earlier.T)
     step = max(1, CELLS // max(1, earlier.shape[0]))
     for top in range(0, later.shape[0], step):
         beside = sparse.csr_array(earlier[top:].T) if itself else columns
         shared = sparse.csr_array(later[top : top + step] @ beside)
-        at = np.flatnonzero(shared.data * share[1] >= smallest * share[0])
+        at = np.flatnonzero(shared.data >= least)
         i = top + np.searchsorted(shared.indptr, at, side="right") - 1
-        j, count = shared.indices[at] + (top if itself else 0), shared.data[at]
+        j, count = shared.indices[at] + (top if itself else 0), shared.data[at].astype(np.int64)
         smaller = np.minimum(sizes[0][i], sizes[1][j])
-        holds = (count * share[1] >= smaller * share[0]) & ((i < j) if itself else (i != j))
+        holds = (count * of >= smaller * share) & ((i < j) if itself else (i != j))
         yield _by_rows(i[holds], j[holds], count[holds])
 
 
