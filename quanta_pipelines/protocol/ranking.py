@@ -40,7 +40,8 @@ def standings(facts: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFr
     """Columns ``standing`` and ``reason`` (empty for the ranked): the first rule that holds.
 
     ``facts`` has one row per miner: committed, filled_epochs (NaN without a portfolio),
-    unpriced_weight, composite, history_sessions, volatility and benchmark_volatility.
+    unpriced_weight, composite, history_sessions, volatility, benchmark_volatility, and from
+    integrity cluster_member and below_least_stake.
     """
     least = low_variance_limit(facts["benchmark_volatility"].to_numpy(), params)
     judged = facts.assign(least=least)
@@ -71,6 +72,16 @@ def _rules_of_standing(
             without,
             Standing.UNRANKED,
             "epochs in a row without a portfolio of its own: {miner.filled_epochs:g}",
+        ),
+        (
+            facts["cluster_member"],
+            Standing.UNRANKED,
+            "another member of its cluster holds the rank position",
+        ),
+        (
+            facts["below_least_stake"],
+            Standing.UNRANKED,
+            "the stake at opens_at lies below S_min",
         ),
         (
             is_unpriced(facts["unpriced_weight"], params),

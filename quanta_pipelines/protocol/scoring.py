@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quanta_pipelines.protocol.epoch import Epoch, sessions_between
-from quanta_pipelines.protocol.errors import InvalidReturns
+from quanta_pipelines.protocol.errors import InvalidIntegrityInput, InvalidReturns
 from quanta_pipelines.protocol.horizons import history_sessions, horizon_table
 from quanta_pipelines.protocol.metrics import (
     FloatArray,
@@ -37,6 +37,7 @@ from quanta_pipelines.protocol.ranking import (
 )
 
 __all__ = [
+    "INTEGRITY_COLUMNS",
     "PerformanceTier",
     "Scores",
     "Standing",
@@ -76,6 +77,16 @@ SCORE_COLUMNS = (
     "max_drawdown_30d",
     "committed_at",
 )
+
+
+# What integrity says of a miner, and what holds where nothing is said
+INTEGRITY_COLUMNS: dict[str, float | bool] = {
+    "originality": 1.0,
+    "variance_factor": 1.0,
+    "plagiarism": False,  # confirmed, no mere suspicion
+    "cluster_member": False,  # of a cluster in which another one holds the position
+    "below_least_stake": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +149,16 @@ def score_table(
     *,
     epoch_id: str,
     final: bool = True,
+    integrity: pd.DataFrame | None = None,
     params: ProtocolParams = QUANTA,
 ) -> pd.DataFrame:
     """Table ``Scores``: one row per miner with a portfolio or a commitment, with its standing.
 
     Not ``final`` are the scores of an epoch with sessions to come; ``portfolio_returns`` then end
     with the last session so far.
-    Originality and the variance factor are 1 where there is a composite; ``integrity`` lowers them.
+    ``integrity`` has one row per miner: hotkey and ``INTEGRITY_COLUMNS``; a factor that is not
+    known (NaN) lowers nothing. Every miner with a composite must be there. Without the table all
+    factors are 1 and nobody is in a cluster, below S_min or a plagiarist.
     """
     miners = pd.Index(
         sorted({*portfolios["hotkey"], *commitments["hotkey"]}), name="hotkey", dtype=object
@@ -154,14 +168,13 @@ def score_table(
     scored = composite(_wide(horizon_metrics, "horizon_score", miners, params), params)
     left_out = facts["filled_epochs"].isna() | is_unpriced(facts["unpriced_weight"], params)
     facts["composite"] = np.where(left_out, np.nan, scored)
-    factor = np.where(facts["composite"].isna(), np.nan, 1.0)
-    facts["final_score"] = np.round(facts["composite"] * factor * factor, 6)
+    facts = facts.join(_of_integrity(integrity, facts["composite"], params))
+    factors = facts["originality"] * facts["variance_factor"]
+    facts["final_score"] = np.round(facts["composite"] * factors, 6)
     standing = standings(facts, params)
     table = facts.assign(
         epoch_id=pd.Series(epoch_id, index=miners, dtype=object),
         final=final,
-        originality=factor,
-        variance_factor=factor,
         portfolio_tier=np.array(
             portfolio_tier(facts["volatility"].to_numpy(), params), dtype=object
         ),
@@ -208,6 +221,46 @@ def _last_session(portfolio_returns: pd.DataFrame, epoch_id: str) -> date:
     return last
 
 
+def _of_integrity(
+    integrity: pd.DataFrame | None, composite: "pd.Series[float]", params: ProtocolParams
+) -> pd.DataFrame:
+    """``INTEGRITY_COLUMNS`` of each miner; factors stand where there is a composite."""
+    scored = composite.notna()
+    if integrity is None:
+        known = pd.DataFrame(INTEGRITY_COLUMNS, index=composite.index)
+    else:
+        known = _checked_integrity(integrity, composite.index[scored], composite.index)
+    switches = {
+        "originality": params.scoring.originality_applied,
+        "variance_factor": params.scoring.variance_applied,
+    }
+    factors = {
+        name: (known[name].fillna(1.0) if applied else pd.Series(1.0, known.index)).where(scored)
+        for name, applied in switches.items()
+    }
+    return known.assign(**factors)
+
+
+def _checked_integrity(integrity: pd.DataFrame, scored: pd.Index, miners: pd.Index) -> pd.DataFrame:
+    """Integrity by miner; nobody who has a score is left out, and no factor leaves [0, 1]."""
+    table = integrity.set_index("hotkey")[list(INTEGRITY_COLUMNS)]
+    missing = scored.difference(table.index)
+    if len(missing) or table.index.has_duplicates:
+        what = f"has no row for {missing[0]}" if len(missing) else "has a miner twice"
+        raise InvalidIntegrityInput(f"the table of integrity {what}")
+    factors = table[["originality", "variance_factor"]]
+    outside = np.argwhere(((factors < 0.0) | (factors > 1.0)).to_numpy())
+    if len(outside):
+        row, column = outside[0]
+        raise InvalidIntegrityInput(
+            f"{factors.columns[column]} of {factors.index[row]} is {factors.iat[row, column]}, "
+            "not 0 to 1"
+        )
+    flags = ["plagiarism", "cluster_member", "below_least_stake"]
+    known = table.reindex(miners)
+    return known.assign(**{name: known[name].eq(True) for name in flags})  # noqa: FBT003
+
+
 def _history(facts: pd.DataFrame, last: date) -> "pd.Series[int]":
     """Sessions of each history: as measured, or by the calendar where no horizon exists yet."""
     unmeasured = facts.loc[facts["history_sessions"].isna(), "history_epoch"].dropna().unique()
@@ -246,6 +299,8 @@ def _places(
         _wide(horizon_metrics, "benchmark_max_drawdown", among.index, params),
         params,
     )
+    if params.scoring.eligibility_applied:
+        allowed = allowed & ~among["plagiarism"].to_numpy(dtype=bool)
     at = ranked.to_numpy(dtype=bool)
     score_rank = pd.array([pd.NA] * len(facts), dtype="Int64")
     position, tier = np.full(len(facts), np.nan), np.full(len(facts), None, dtype=object)
