@@ -1,7 +1,8 @@
 """Collusion of validators: two that err in the same direction, by more than noise, again and again.
 
 Weights themselves correlate above 0.99 among honest validators, since all see the same prices.
-What two of them share beyond the others is in their deviations from the others' median.
+What two of them share beyond the others is in their deviations from the others' median. Where
+colluders are half of the others or more, that median is theirs, and honest validators look apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ AGREEMENT_COLUMNS = {
     "other_deviation": "float64",
     "deviation_threshold": "float64",
 }
+
+
+NEAR = 1e-6  # candidates are computed again, in a fixed order
 
 
 def deviations(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -69,26 +73,20 @@ def agreements(
     names = np.array(list(validators), dtype=object)[by_name]
     relative, middle = deviations(np.asarray(weights, dtype=np.float64)[by_name])
     apart = np.abs(relative * middle)
-    rows = [
-        {"epoch_id": epoch_id, **_compared(relative[[i, j]], apart[[i, j]]), "i": i, "j": j}
-        for i in range(len(validators))
-        for j in range(i + 1, len(validators))
-    ]
     rules = params.consensus
-    table = pd.DataFrame(
-        rows,
-        columns=["i", "j", "epoch_id", "miners", "correlation", "deviation", "other_deviation"],
-    ).astype({"i": "int64", "j": "int64"})
-    table = table.assign(
-        validator=names[table["i"]],
-        other=names[table["j"]],
-        threshold=rules.collusion_correlation,
-        deviation_threshold=rules.collusion_min_deviation,
+    rows = [
+        {"epoch_id": epoch_id, "validator": names[i], "other": names[j]}
+        | _compared(relative[[i, j]], apart[[i, j]])
+        for i, j in _candidates(relative, params)
+    ]
+    if not rows:
+        return _NOTHING.copy()
+    table = pd.DataFrame(rows).assign(
+        threshold=rules.collusion_correlation, deviation_threshold=rules.collusion_min_deviation
     )
     far = table[["deviation", "other_deviation"]].min(axis=1) >= rules.collusion_min_deviation
-    many = table["miners"] >= rules.collusion_min_miners
     alike = table["correlation"] >= rules.collusion_correlation
-    return table.loc[far & many & alike, list(AGREEMENT_COLUMNS)].astype(AGREEMENT_COLUMNS)
+    return table.loc[far & alike, list(AGREEMENT_COLUMNS)].astype(AGREEMENT_COLUMNS)
 
 
 def collusion_evidence(
@@ -113,6 +111,14 @@ def collusion_evidence(
     return kept.sort_values(["validator", "other", "epoch_id"], ignore_index=True)
 
 
+def _candidates(relative: FloatArray, params: ProtocolParams) -> list[tuple[int, int]]:
+    """Pairs with enough common miners whose correlation is near the threshold or above."""
+    rules = params.consensus
+    near = pd.DataFrame(relative.T).corr(min_periods=rules.collusion_min_miners).to_numpy()
+    found = np.argwhere(np.triu(near >= rules.collusion_correlation - NEAR, 1))
+    return [(int(i), int(j)) for i, j in found]
+
+
 _NOTHING = pd.DataFrame(columns=list(AGREEMENT_COLUMNS)).astype(AGREEMENT_COLUMNS)
 
 
@@ -120,8 +126,6 @@ def _compared(relative: FloatArray, apart: FloatArray) -> dict[str, float]:
     """Correlation of two rows of deviations over their common miners, and both L1 distances."""
     both = ~np.isnan(relative).any(axis=0)
     count = int(np.count_nonzero(both))
-    if count < 2:
-        return {"miners": count, "correlation": np.nan, "deviation": 0.0, "other_deviation": 0.0}
     chosen = relative[:, both].T[:, :, None]
     centred = chosen - ordered_sum(chosen) / count
     one, other = centred[:, 0], centred[:, 1]

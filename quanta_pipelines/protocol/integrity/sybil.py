@@ -104,35 +104,31 @@ def cluster_evidence(
 ) -> pd.DataFrame:
     """One row per link of a cluster member: its coldkey, or the miner that is most alike.
 
-    ``sessions`` are those of the active returns. ``holder`` is the member that holds the position.
+    ``sessions`` are those of the active returns; numbers stand where the link is a correlation.
     """
     names = np.array(list(hotkeys), dtype=object)
     holder = np.empty(len(names), dtype=object)
     holder[found.cluster[found.holds_position]] = names[found.holds_position]
-    members = np.flatnonzero(found.size > 1)
-    frame = pd.DataFrame(
+    owned = np.flatnonzero(found.same_coldkey)
+    alike = np.flatnonzero(found.strongest >= 0)
+    rows = np.concatenate([alike, owned])
+    by_return = np.arange(len(rows)) < len(alike)
+    ends = (sessions[0], sessions[-1]) if len(sessions) else (None, None)
+    others = [*names[found.strongest[alike]], *(coldkeys[int(at)] for at in owned)]
+    table = pd.DataFrame(
         {
-            "hotkey": names[members],
-            "cluster_holder": holder[found.cluster[members]],
-            "cluster_size": found.size[members],
+            "hotkey": names[rows],
+            "cluster_holder": holder[found.cluster[rows]],
+            "cluster_size": found.size[rows],
+            "link": np.where(by_return, "correlation", "coldkey"),
+            "other": pd.Series(others, dtype=object),
+            "correlation": np.where(by_return, found.correlation[rows], np.nan),
+            "threshold": np.where(by_return, params.security.sybil_correlation, np.nan),
+            "first_session": pd.Series(ends[0], index=range(len(rows))).where(by_return),
+            "last_session": pd.Series(ends[1], index=range(len(rows))).where(by_return),
         }
     )
-    owned = frame[found.same_coldkey[members]].assign(
-        link="coldkey",
-        other=np.array(list(coldkeys), dtype=object)[members[found.same_coldkey[members]]],
-    )
-    paired = members[found.strongest[members] >= 0]
-    alike = frame[found.strongest[members] >= 0].assign(
-        link="correlation",
-        other=names[found.strongest[paired]],
-        correlation=found.correlation[paired],
-        threshold=params.security.sybil_correlation,
-        first_session=sessions[0] if len(sessions) else None,
-        last_session=sessions[-1] if len(sessions) else None,
-    )
-    columns = [*frame, "link", "other", "correlation", "threshold", "first_session", "last_session"]
-    rows = pd.concat([alike, owned.reindex(columns=columns)] if len(alike) else [owned])
-    return rows.reindex(columns=columns).sort_values(["hotkey", "link"], ignore_index=True)
+    return table.sort_values(["hotkey", "link"], ignore_index=True)
 
 
 def forfeits(
