@@ -15,6 +15,7 @@ from quanta_pipelines.protocol import (
     consensus,
     epoch,
     horizons,
+    integrity,
     intervals,
     invariants,
     live_price,
@@ -407,6 +408,196 @@ def sure(params: ProtocolParams) -> str:
     ends = bootstrap.intervals(made, np.full(4, 0.3), epoch_id=WEEK.id, params=params)
     table = intervals.interval_table(miners_history(), epoch_id=WEEK.id, params=params)
     return said([end.tolist() for end in ends], table)
+
+
+# Integrity
+
+NAMES = [a + b for a in "ABCDEFGH" for b in "ABCDEFGH"]
+WEEKS = [week.id for week in Epoch.range("2018-Q4-W43", WEEK.id)]
+
+
+def held_equally(names: list[str]) -> dict[str, float]:
+    return dict.fromkeys(names, 1.0 / len(names))
+
+
+@cache
+def weekly_portfolios() -> pd.DataFrame:
+    """Ten weeks of originals, and of copiers that differ in lag, names, weights and persistence."""
+    rng = np.random.default_rng(21)
+    weeks = range(len(WEEKS))
+    drawn = {
+        who: [held_equally(list(rng.permutation(NAMES)[:8])) for _ in weeks]
+        for who in ("plain", "slow", "other", "third", "fourth", "fifth")
+    }
+    first = drawn["plain"]
+    shift = [{name: weight * 0.75 for name, weight in held.items()} for held in first]
+    # 0.75 of the weight in the same names, the rest in one of them
+    shift = [held | {next(iter(held)): next(iter(held.values())) + 0.25} for held in shift]
+    fringe = [
+        {name: weight * 0.94 for name, weight in held.items()}
+        | dict.fromkeys([n for n in NAMES if n not in held][:3], 0.02)
+        for held in first
+    ]
+    most = [
+        held_equally([*list(held)[:7], next(n for n in NAMES if n not in held)]) for held in first
+    ]
+    third = [held_equally([*list(held)[:3], *NAMES[-7:]]) for held in drawn["third"]]
+    plan = drawn | {
+        "same_week": first,
+        "week_after": [drawn["other"][0], *first[:-1]],
+        "three_weeks_after": [*drawn["other"][:3], *drawn["slow"][:-3]],
+        "shifted": shift,
+        "fringed": fringe,
+        "mostly": most,
+        "two_of_four": [
+            held if at in (6, 9) else drawn["other"][at] for at, held in enumerate(drawn["fourth"])
+        ],
+        "years_ago": [
+            held if at in (4, 5, 6) else drawn["third"][at]
+            for at, held in enumerate(drawn["fifth"])
+        ],
+        "a_third": [*drawn["other"][:-1], third[-1]],
+    }
+    rows = [
+        {
+            "epoch_id": WEEKS[week],
+            "hotkey": who,
+            "ticker": ticker,
+            "weight": weight,
+            "filled_epochs": 0,
+            "committed_at": UTC_NOON + pd.Timedelta(days=7 * week, minutes=at),
+        }
+        for at, (who, held) in enumerate(plan.items())
+        for week in weeks
+        for ticker, weight in held[week].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+@cache
+def copied(params: ProtocolParams) -> str:
+    """Originality of miners that move like an earlier one, and who is suspected of plagiarism."""
+    table = weekly_portfolios()
+    holdings = integrity.holdings_of(table, list(table["hotkey"].unique()), WEEKS)
+    rng = np.random.default_rng(22)
+    themes = rng.normal(0.0, 0.01, (1, 40))
+    returns = themes + rng.normal(0.0, 0.007, (len(holdings.hotkeys), 40))
+    returns[4, :28] = np.nan  # 12 sessions
+    market_, universe = rng.normal(0.0, 0.01, (2, 40))
+    active = integrity.active_returns(returns, market_, universe, params)
+    sessions = pd.DatetimeIndex(pd.bdate_range("2018-10-01", periods=40))
+    return said(
+        active.values.tolist(),
+        integrity.originality_table(active, holdings, sessions, params),
+        integrity.plagiarism_evidence(holdings, params),
+    )
+
+
+@cache
+def swinging(params: ProtocolParams) -> str:
+    """Ratios, factors and flags of miners of which some swing more, and more than one epoch."""
+    rng = np.random.default_rng(23)
+    returns = rng.standard_t(3, (9, 40)) * np.linspace(0.005, 0.02, 9)[:, None]
+    ratios = np.array([[3.5, 3.5, 3.5], [1.0, 3.5, 3.5], [1.0, 1.0, 3.5], [2.5, 2.5, 2.5]])
+    ratio = integrity.variance_ratio(returns, params)
+    return said(
+        ratio.tolist(),
+        integrity.variance_factor(ratio, params).tolist(),
+        integrity.variance_flag(ratios, params).tolist(),
+    )
+
+
+@cache
+def judged(params: ProtocolParams) -> str:
+    """Scores of the miners with factors from what the thresholds make of their numbers."""
+    metrics, plain = score_tables(QUANTA)
+    portfolios = miners_portfolios(miners_history())
+    rho = np.linspace(0.5, 1.0, len(plain))
+    room = 1.0 - params.scoring.originality_correlation_threshold
+    ratio = np.linspace(1.0, 6.0, len(plain))[::-1].copy()
+    table = plain[["hotkey"]].assign(
+        originality=np.clip((1.0 - rho) / room, 0.0, 1.0),
+        variance_factor=integrity.variance_factor(ratio, params),
+        plagiarism=False,
+        cluster_member=False,
+        below_least_stake=False,
+    )
+    now = miners_history()
+    return said(
+        scoring.score_table(
+            metrics,
+            portfolios,
+            now[now["epoch_id"] == WEEK.id],
+            portfolios[["hotkey"]].assign(received_at=portfolios["committed_at"]),
+            epoch_id=WEEK.id,
+            integrity=table,
+            params=params,
+        )
+    )
+
+
+@cache
+def one_hand(params: ProtocolParams) -> str:
+    """Clusters of miners around three themes, one of them with a short history."""
+    rng = np.random.default_rng(24)
+    themes = rng.normal(0.0, 0.01, (3, 30))
+    rows = themes[np.arange(12) % 3] + rng.normal(0.0, 1.0, (12, 30)) * np.linspace(
+        0.0005, 0.006, 12
+    ).reshape(-1, 1)
+    rows[2, :8] = np.nan
+    hotkeys = HOTKEYS[:12]
+    found = integrity.clusters(rows, hotkeys, np.arange(12), hotkeys, params)
+    return said(
+        found.cluster.tolist(), integrity.cluster_evidence(found, hotkeys, hotkeys, (), params)
+    )
+
+
+@cache
+def staked(params: ProtocolParams) -> str:
+    """S_min and identity scores after epochs with ever larger rewards."""
+    rewards = [1000 * RAO * epoch for epoch in range(1, 6)]
+    least = integrity.least_stake_rao(rewards, [20] * 5, [1, 4], params)
+    worth = integrity.identity_score(
+        [700 * RAO, 800 * RAO],
+        least,
+        np.array([[0.5, 0.9], [0.2, 0.1]]),
+        np.array([60, 80]),
+        params,
+    )
+    return said(least, worth.tolist())
+
+
+@cache
+def slashed(params: ProtocolParams) -> str:
+    """What offences burn, how long they count, and how long a case waits."""
+    start = dt.datetime(2018, 1, 1, tzinfo=dt.UTC)
+    days = (0, 10, 80, 150, 160)
+    numbers = integrity.offence_numbers([start + dt.timedelta(days=day) for day in days], params)
+    ten_days_later = start + dt.timedelta(days=10)
+    waiting = integrity.case_state(start, None, confirmed=False, now=ten_days_later, params=params)
+    return said(
+        numbers, [integrity.slash(1000 * RAO, number, params) for number in numbers], waiting
+    )
+
+
+@cache
+def in_concert(params: ProtocolParams) -> str:
+    """Pairs of validators that favour the same miners: often, rarely, a little, or few."""
+    rng = np.random.default_rng(25)
+    weights = {}
+    for week, epoch_id in enumerate(WEEKS[-6:]):
+        rows = np.full((12, 30), 1.0) * (1.0 + rng.normal(0.0, 0.01, (12, 30)))
+        favoured = [np.where(rng.random(30) < 0.3, 1.0, 0.0) for _ in range(4)]
+        if week in (1, 2, 3):
+            rows[0:2] *= 1.0 + 0.5 * favoured[0]
+        if week in (3, 5):
+            rows[2:4] *= 1.0 + 0.5 * favoured[1]
+        rows[4:6] *= 1.0 + 0.02 * favoured[2]
+        rows[6:8] *= 1.0 + 0.5 * favoured[3]
+        rows[6, 10:] = np.nan
+        weights[epoch_id] = rows
+    names = dict.fromkeys(weights, HOTKEYS[:12])
+    return said(integrity.collusion_evidence(weights, names, params))
 
 
 # Consensus

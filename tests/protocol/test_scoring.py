@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from data_contracts.scoring import HorizonMetrics, Scores
 from quanta_pipelines.protocol import metrics
 from quanta_pipelines.protocol.epoch import Epoch
-from quanta_pipelines.protocol.errors import InvalidReturns, ProtocolError
+from quanta_pipelines.protocol.errors import InvalidIntegrityInput, InvalidReturns, ProtocolError
 from quanta_pipelines.protocol.params import QUANTA, SPEC
 from quanta_pipelines.protocol.scoring import (
+    INTEGRITY_COLUMNS,
     PerformanceTier,
     composite,
     drawdown_limits,
@@ -326,7 +327,7 @@ def commitments(hotkeys, received_at=COMMITTED):
     return pd.DataFrame({"hotkey": list(hotkeys), "received_at": received_at})
 
 
-def scores(returns, held=None, posted=None, params=QUANTA):
+def scores(returns, held=None, posted=None, params=QUANTA, integrity=None):
     """The table for an epoch in which everyone committed and revealed, unless said otherwise."""
     miners = returns["hotkey"].unique()
     found = score_table(
@@ -335,6 +336,7 @@ def scores(returns, held=None, posted=None, params=QUANTA):
         returns[returns["epoch_id"] == EPOCH],
         commitments(miners) if posted is None else posted,
         epoch_id=EPOCH,
+        integrity=integrity,
         params=params,
     )
     Scores.validate(found)
@@ -589,3 +591,114 @@ def test_nobody_is_an_empty_table():
     )
     Scores.validate(empty)
     assert empty.empty
+
+
+# Integrity
+
+FIVE = dict.fromkeys(HOTKEYS[:5], 0.01)
+
+
+def integrity_of(returns, **changes):
+    """The table of integrity of all miners; ``column={hotkey: value}`` changes it."""
+    table = pd.DataFrame(INTEGRITY_COLUMNS, index=returns["hotkey"].unique())
+    for column, values in changes.items():
+        for hotkey, value in values.items():
+            table.loc[hotkey, column] = value
+    return table.rename_axis("hotkey").reset_index()
+
+
+def test_integrity_that_says_nothing_changes_nothing():
+    returns = history(FIVE)
+    plain = scores(returns)
+    pd.testing.assert_frame_equal(scores(returns, integrity=integrity_of(returns)), plain)
+    extra = integrity_of(history(FIVE | {FRANK: 0.01}), originality={FRANK: 0.1})
+    pd.testing.assert_frame_equal(scores(returns, integrity=extra), plain)
+
+
+def test_the_final_score_is_the_composite_times_both_factors():
+    returns = history(FIVE)
+    factors = {"originality": {ALICE: 0.5}, "variance_factor": {ALICE: 0.75, BOB: 0.3}}
+    found = scores(returns, integrity=integrity_of(returns, **factors))
+    plain = scores(returns)
+    pd.testing.assert_series_equal(found["composite"], plain["composite"])
+    composite = plain["composite"]
+    assert found.loc[ALICE, "final_score"] == round(composite[ALICE] * 0.375, 6)
+    assert found.loc[BOB, "final_score"] == round(composite[BOB] * 0.3, 6)
+    assert found.loc[CAROL, "final_score"] == composite[CAROL]
+    assert found.loc[ALICE, ["originality", "variance_factor"]].tolist() == [0.5, 0.75]
+    best_first = found["final_score"].sort_values(ascending=False).index
+    assert found.loc[best_first, "score_rank"].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("switch", "factor"),
+    [("scoring__originality_applied", 0.5), ("scoring__variance_applied", 0.8)],
+)
+def test_a_factor_that_is_not_applied_is_one(switch, factor):
+    returns = history(FIVE)
+    factors = {"originality": {ALICE: 0.8}, "variance_factor": {ALICE: 0.5}}
+    rules = QUANTA.changed(**{switch: False})
+    found = scores(returns, params=rules, integrity=integrity_of(returns, **factors)).loc[ALICE]
+    assert found["final_score"] == round(found["composite"] * factor, 6)
+    assert sorted(found[["originality", "variance_factor"]]) == [factor, 1.0]
+
+
+def test_a_factor_that_is_not_known_lowers_nothing():
+    returns = history(FIVE)
+    unknown = integrity_of(returns, originality={ALICE: np.nan}, variance_factor={BOB: np.nan})
+    pd.testing.assert_frame_equal(scores(returns, integrity=unknown), scores(returns))
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        ("cluster_member", "another member of its cluster holds the rank position"),
+        ("below_least_stake", "the stake at opens_at lies below S_min"),
+    ],
+)
+def test_who_is_one_of_many_or_staked_too_little_is_not_ranked(column, reason):
+    returns = history(FIVE)
+    found = scores(returns, integrity=integrity_of(returns, **{column: {ALICE: True}}))
+    assert found.loc[ALICE, ["standing", "reason"]].tolist() == ["unranked", reason]
+    assert found.loc[ALICE, ["score_rank", "tier"]].isna().all()
+    assert found.loc[ALICE, "final_score"] == found.loc[ALICE, "composite"]
+    others = found.drop(ALICE)
+    assert sorted(others["score_rank"]) == [1, 2, 3, 4]  # outside n
+    assert others["percentile"].min() == 0.25
+
+
+def test_a_commitment_that_was_not_revealed_comes_before_a_cluster():
+    returns = history(FIVE)
+    held = portfolios([BOB, CAROL, DAVE, ERIN])
+    integrity = integrity_of(returns, cluster_member={ALICE: True})
+    posted = commitments(HOTKEYS[:5])
+    found = scores(returns, held=held, posted=posted, integrity=integrity)
+    assert found.loc[ALICE, "standing"] == "unrevealed"
+    without = integrity[integrity["hotkey"] != ALICE]  # she has no composite, so no row is needed
+    found = scores(returns, held=held, posted=posted, integrity=without)
+    assert found.loc[ALICE, "standing"] == "unrevealed"
+
+
+def test_confirmed_plagiarism_is_not_eligible_and_keeps_its_rank():
+    returns = history(FIVE)
+    plain = scores(returns)
+    winner = plain.index[plain["eligible"]][0]
+    found = scores(returns, integrity=integrity_of(returns, plagiarism={winner: True}))
+    assert not found.loc[winner, "eligible"]
+    pd.testing.assert_frame_equal(found.drop(columns="eligible"), plain.drop(columns="eligible"))
+    rules = QUANTA.changed(scoring__eligibility_applied=False)
+    table = integrity_of(returns, plagiarism={winner: True})
+    assert scores(returns, params=rules, integrity=table).loc[winner, "eligible"]
+
+
+def test_a_table_of_integrity_has_one_row_per_miner_and_factors_within_one():
+    returns = history(FIVE)
+    table = integrity_of(returns)
+    with pytest.raises(InvalidIntegrityInput, match=f"has no row for {CAROL}"):
+        scores(returns, integrity=table[table["hotkey"] != CAROL])
+    with pytest.raises(InvalidIntegrityInput, match="has a miner twice"):
+        scores(returns, integrity=pd.concat([table, table.head(1)]))
+    for bad in (-0.1, 1.1):
+        spoiled = integrity_of(returns, variance_factor={BOB: bad})
+        with pytest.raises(InvalidIntegrityInput, match=f"variance_factor of {BOB} is {bad}"):
+            scores(returns, integrity=spoiled)
