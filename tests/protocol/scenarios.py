@@ -544,7 +544,7 @@ def one_hand(params: ProtocolParams) -> str:
     rows = themes[np.arange(12) % 3] + rng.normal(0.0, 1.0, (12, 30)) * np.linspace(
         0.0005, 0.006, 12
     ).reshape(-1, 1)
-    rows[2, :8] = np.nan
+    rows[0, :8] = np.nan
     hotkeys = HOTKEYS[:12]
     found = integrity.clusters(rows, hotkeys, np.arange(12), hotkeys, params)
     return said(
