@@ -273,6 +273,7 @@ class SecurityParams(_Ranged):
     plagiarism_window: int = _number(4, "epochs looked at", 1, 52, "P7")
     plagiarism_max_lag: int = _number(4, "epochs that the original may be older", 0, 52, "P7")
     plagiarism_chance: float = _number(1e-6, "probability of such an overlap by chance", 1e-300, 1, "P7")
+    plagiarism_originals: int = _number(8, "holders of the very same portfolio that copies are compared with", 1, 1000, "ADR 0016")
     variance_sessions: int = _number(30, "sessions of a variance", 3, 252, "P7")
     variance_winsor_mad: float = _number(4.0, "median absolute deviations from the median", 0.1, 1000, "P7")
     variance_flag_epochs: int = _number(2, "epochs in a row at or above the ratio's threshold", 1, 52, "P7")

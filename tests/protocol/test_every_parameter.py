@@ -147,6 +147,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "security__plagiarism_window": (6, copied),
     "security__plagiarism_max_lag": (1, copied),
     "security__plagiarism_chance": (1e-15, copied),
+    "security__plagiarism_originals": (1, copied),
     "security__variance_sessions": (20, swinging),
     "security__variance_winsor_mad": (3.0, swinging),
     "security__variance_flag_epochs": (3, swinging),

@@ -440,6 +440,20 @@ def test_who_committed_first_in_the_same_epoch_is_no_suspect():
     assert suspects(plan).empty  # nobody was first
 
 
+def test_every_one_of_many_copies_is_named_and_compared_with_the_first_few():
+    original = changing(4)
+    copies = {f"copy{at:02d}": original for at in range(30)}
+    late = {hotkey: 30 + at for at, hotkey in enumerate(copies)}
+    found = suspects(crowd(4) | {ALICE: original} | copies, minutes=late)
+    assert set(found["hotkey"]) == set(copies)
+    assert set(found["earlier_hotkey"]) == {ALICE} | {f"copy{at:02d}" for at in range(7)}
+    assert set(found.loc[found["hotkey"] == "copy29", "earlier_hotkey"]) >= {ALICE, "copy00"}
+    one = QUANTA.changed(security__plagiarism_originals=1)
+    found = suspects(crowd(4) | {ALICE: original} | copies, one, minutes=late)
+    assert set(found["hotkey"]) == set(copies)
+    assert set(found["earlier_hotkey"]) == {ALICE}
+
+
 def test_one_epoch_and_no_miner_are_no_suspicion():
     assert suspects({ALICE: [TECH], BOB: [TECH]}).empty
     nobody = holdings_of(committed({ALICE: [TECH]}), [], WEEKS[:1])

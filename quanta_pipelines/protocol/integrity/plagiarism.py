@@ -60,8 +60,9 @@ def plagiarism_evidence(holdings: Holdings, params: ProtocolParams = QUANTA) -> 
     portfolio of the other, of the same epoch or up to 4 before, by 90 % of the smaller one's
     tickers (held at 1 % or more), with a shared weight of at least 0.80 and a chance below 10^-6
     among the tickers in use in the two epochs; and when the other was first
-    (``precedence.committed_first``). ``holdings`` reaches back as far as precedence shall be known,
-    to be complete at least ``plagiarism_window + plagiarism_max_lag`` epochs.
+    (``precedence.committed_first``). Of many who hold the very same portfolio, the 8 that first
+    committed anything stand for all as the other. ``holdings`` reaches back as far as precedence
+    shall be known; lags are complete with ``plagiarism_window + plagiarism_max_lag`` epochs.
     """
     rules, last = params.security, len(holdings.epoch_ids)
     copies = [
@@ -94,9 +95,10 @@ _EMPTY = pd.DataFrame(
 
 def _copies(holdings: Holdings, epoch: int, before: int, params: ProtocolParams) -> pd.DataFrame:
     """Pairs whose portfolios of two epochs are alike; both ways round within one epoch."""
-    later = holdings.held(epoch, params)
-    earlier = later if epoch == before else holdings.held(before, params)
-    sizes, in_use = (np.diff(later.indptr), np.diff(earlier.indptr)), _in_use(later, earlier)
+    later, originals = holdings.held(epoch, params), _first_holders(holdings, before, params)
+    earlier = originals @ holdings.held(before, params)
+    sizes = np.diff(later.indptr), np.diff(earlier.indptr)
+    in_use = _in_use(later, earlier)
     tables = [_EMPTY]
     for i, j, shared in overlapping_blocks(later, earlier, params=params):
         units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
@@ -118,10 +120,29 @@ def _copies(holdings: Holdings, epoch: int, before: int, params: ProtocolParams)
             }
         )
         tables.append(table[chance < np.log10(params.security.plagiarism_chance)])
-    found = pd.concat(tables)
-    if epoch != before:
-        return found
-    return pd.concat([found, found.rename(columns={"later": "earlier", "earlier": "later"})])
+    return pd.concat(tables)
+
+
+def _first_holders(holdings: Holdings, epoch: int, params: ProtocolParams) -> sparse.csr_array:
+    """A diagonal of 1 for the first few holders of each portfolio of an epoch, 0 for the rest.
+
+    Whoever is first came first by its first commitment ever, then by hotkey. A thousand copies of
+    one portfolio would otherwise make a million pairs.
+    """
+    units = holdings.units[epoch]
+    cells = zip(
+        np.split(units.indices, units.indptr[1:-1]),
+        np.split(units.data, units.indptr[1:-1]),
+        strict=True,
+    )
+    texts = [column.tobytes() + weight.tobytes() for column, weight in cells]
+    portfolio = pd.factorize(pd.Index(texts, dtype=object))[0]
+    order = np.lexsort((holdings.hotkeys.argsort().argsort(), holdings.committed_at.min(axis=0)))
+    place = pd.Series(portfolio[order]).groupby(portfolio[order]).cumcount().to_numpy()
+    chosen = np.sort(order[place < params.security.plagiarism_originals])
+    n = units.shape[0]
+    ones = np.ones(len(chosen), dtype=np.int32)
+    return sparse.csr_array((ones, (chosen, chosen)), shape=(n, n))
 
 
 def _in_use(later: sparse.csr_array, earlier: sparse.csr_array) -> int:
