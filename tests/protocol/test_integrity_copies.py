@@ -133,6 +133,14 @@ def test_who_first_committed_what_the_other_holds_now(alice, bob, earlier):
     assert precedence(holdings, *PAIR[::-1]).tolist() == [-earlier]
 
 
+def test_an_original_that_comes_back_can_look_later():
+    # A known weakness of the relation: Bob holds what Alice held the week before. Alice's first
+    # week is like her last one and unlike Bob's last one, which she first held in her third
+    alice = [equal("ABCDE"), equal("FGHIJ"), equal("KLMNO"), equal("ABCKL")]
+    bob = [None, *alice[:-1]]
+    assert precedence(held_by({ALICE: alice, BOB: bob}), *PAIR).tolist() == [-1]
+
+
 def test_only_a_commitment_time_tells_two_of_the_same_epoch_apart():
     plan = {ALICE: [TECH], BOB: [TECH]}
     assert precedence(held_by(plan, minutes={BOB: 1}), *PAIR).tolist() == [0]

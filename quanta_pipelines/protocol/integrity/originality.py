@@ -1,6 +1,6 @@
 """Originality: how little a miner's active return is that of an earlier one.
 
-Only the later one of a pair pays, so nobody is hurt by being copied.
+Only the later one of a pair pays; who that is says ``precedence``.
 """
 
 import numpy as np
