@@ -100,6 +100,7 @@ def test_two_high_epochs_in_a_row_are_flagged():
     assert variance_flag(np.column_stack([ratios, ratios[:, 0]])).tolist()[2:4] == [False, False]
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_variance_ratios_do_not_depend_on_order_or_scale(seed):
     rng = np.random.default_rng(seed)
@@ -212,7 +213,7 @@ def test_thirty_sessions_are_needed_to_be_alike():
     assert found.size.tolist() == [1, 1]
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seeds)
 def test_clusters_are_the_components_that_a_search_finds(seed):
     rng = np.random.default_rng(seed)
@@ -485,6 +486,7 @@ def test_a_burn_is_rounded_down_to_a_rao():
     assert slash(10**18 + 19, 1).burned_rao == 5 * 10**16
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**19), st.integers(1, 12))
 def test_a_slash_neither_makes_nor_loses_a_rao(stake, number):
     found = slash(stake, number)

@@ -46,6 +46,7 @@ def test_what_the_market_explains_is_taken_out():
     assert found.reasons.tolist() == [""]
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_active_returns_are_the_residuals_of_least_squares(seed):
     rng = np.random.default_rng(seed)
@@ -100,6 +101,7 @@ def test_the_last_thirty_common_sessions_count():
     np.testing.assert_allclose(found.values[0], expected, atol=1e-14)
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_no_other_miner_moves_a_bit_of_an_active_return(seed):
     rng = np.random.default_rng(seed)
@@ -153,7 +155,7 @@ def crowd(rng, miners=40, sessions=30):
     return active
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seeds)
 def test_the_pairs_found_are_those_of_a_loop_over_all(seed):
     active = crowd(np.random.default_rng(seed))
@@ -239,7 +241,7 @@ def found_in(blocks):
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seeds)
 def test_overlaps_are_those_of_a_loop_over_all_sets(seed):
     rng = np.random.default_rng(seed)
@@ -260,7 +262,7 @@ def test_overlaps_are_those_of_a_loop_over_all_sets(seed):
     assert found_in(overlapping_blocks(later, earlier)) == expected
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seeds, st.integers(1, 200))
 def test_overlaps_within_one_epoch_come_once_in_blocks_of_any_size(seed, cells):
     sets, matrix = holdings(np.random.default_rng(seed), 20)
