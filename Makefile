@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test soak check lint format types imports definitions golden screenshot lock clean
+.PHONY: help setup demo ui api test soak check lint format types imports definitions golden screenshot lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: setup  ## Settle thirty real weeks of 2019 with a simulated population
 ui: setup  ## Open the Dagster UI on http://127.0.0.1:3000
 	mkdir -p $(DATA)/dagster && cp dagster.yaml $(DATA)/dagster/
 	DAGSTER_HOME=$(DATA)/dagster $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+
+api: setup  ## Serve the API on http://127.0.0.1:8000
+	$(BIN)/python -m quanta_pipelines.api
 
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest -m "not soak" $(PYTEST_ARGS)

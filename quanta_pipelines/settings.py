@@ -1,12 +1,12 @@
 """Where this deployment keeps things: addresses and paths from the environment, never a rule.
 
-Variables start with ``QUANTA_``; ``DATABASE_URL``, ``REDIS_URL`` and the keys of vendors also go by
-the names that other tools know.
+Variables start with ``QUANTA_``; ``DATABASE_URL``, ``REDIS_URL``, ``ENVIRONMENT`` and the keys of
+vendors also go by the names that other tools know.
 """
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -21,7 +21,9 @@ DEVELOPMENT_HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 class Settings(BaseSettings):
     """One deployment. Every path has a default under ``home``."""
 
-    model_config = SettingsConfigDict(env_prefix="QUANTA_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="QUANTA_", env_file=".env", extra="ignore", populate_by_name=True
+    )
 
     home: Path = PROJECT / "var"
     lake: str = ""
@@ -44,8 +46,8 @@ class Settings(BaseSettings):
             "QUANTA_POLYGON_API_KEY", "POLYGON_API_KEY", "MASSIVE_API_KEY"
         ),
     )
-    redis_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("QUANTA_REDIS_URL", "REDIS_URL")
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("QUANTA_REDIS_URL", "REDIS_URL")
     )
     # Addresses, which tests and proxies change, and what the free plans allow.
     tiingo_url: str = "https://api.tiingo.com"
@@ -57,6 +59,22 @@ class Settings(BaseSettings):
     quotes_url: str = ""
     quote_retention_days: int = Field(default=30, ge=14, le=3650)
     poll_quotes: bool = False  # whether the sensor of live quotes runs without being started
+    environment: Literal["development", "staging", "production"] = Field(
+        default="development", validation_alias=AliasChoices("QUANTA_ENVIRONMENT", "ENVIRONMENT")
+    )
+
+    # The service
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    api_workers: int = Field(default=1, ge=1)
+    admin_token: SecretStr = SecretStr("")
+    allow_unsigned: bool = False
+    cors_origins: str = ""
+    rate_per_address: str = "600/minute"
+    rate_per_hotkey: str = "60/minute"
+    max_body_bytes: int = Field(default=262_144, ge=1024)
+    dagster_postgres_url: SecretStr = SecretStr("")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("vendors", mode="before")
     @classmethod
@@ -65,6 +83,16 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(name.strip().lower() for name in value.split(",") if name.strip())
         return value
+
+    @property
+    def production(self) -> bool:
+        """Whether conveniences of development are refused."""
+        return self.environment == "production"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Web origins that browsers may call the service from."""
+        return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
 
     @property
     def lake_root(self) -> str:

@@ -106,8 +106,8 @@ class _Deployment:
 
     def _reader(self) -> ReplyReader:
         cache: ReplyCache = StoredCache.on_disk(self.settings.home / "reply_cache")
-        if self.settings.redis_url is not None and self.settings.redis_url.get_secret_value():
-            cache = StoredCache.in_redis(self.settings.redis_url.get_secret_value())
+        if address := self.settings.redis_url.get_secret_value():
+            cache = StoredCache.in_redis(address)
         return ReplyReader(self._archive, cache, self.clock)
 
     def _http(

@@ -1,0 +1,59 @@
+"""The published marts as their readers see them: both from one file, and which publication it is.
+
+``warehouse`` builds and publishes; this reads, and needs no dbt for it.
+"""
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+
+import duckdb
+import pandas as pd
+
+
+class NothingPublished(LookupError):
+    """No mart has been published yet."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Both marts of one publication; ``version`` changes with the next one."""
+
+    version: str
+    published_at: dt.datetime
+    leaderboard: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """Ids of the epochs in it, oldest first."""
+        return tuple(self.epochs["epoch_id"])
+
+
+@dataclass(frozen=True)
+class PublishedMarts:
+    """The DuckDB file that ``Warehouse`` swaps in as a whole."""
+
+    database: str
+
+    def version(self) -> str:
+        """Which publication stands there now; a look at the file's name alone."""
+        try:
+            found = os.stat(self.database)  # noqa: PTH116 - on the way of every request
+        except FileNotFoundError:
+            raise NothingPublished("no mart has been published yet") from None
+        return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
+
+    def load(self) -> Publication:
+        """The publication that stands there; one that is swapped meanwhile is read again."""
+        while True:
+            version = self.version()
+            published = os.stat(self.database).st_mtime_ns // 1000  # noqa: PTH116
+            with duckdb.connect(self.database, read_only=True) as connection:
+                leaderboard = connection.execute("from leaderboard").df()
+                epochs = connection.execute("from epochs").df()
+            if self.version() == version:
+                moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(
+                    microseconds=published
+                )
+                return Publication(version, moment, leaderboard, epochs)
