@@ -11,6 +11,7 @@ import pytest
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.assets import market_data
 from quanta_pipelines.backfill import QUIET
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.epoch_state import epoch_states
@@ -143,8 +144,8 @@ def no_reason(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 POISONS = (
-    Poison("raw_prices", Platform, "observe", nan_price, "contract"),
-    Poison("raw_prices", Platform, "observe", duplicate_key, "contract"),
+    Poison("raw_prices", market_data, "raw_rows", nan_price, "contract"),
+    Poison("raw_prices", market_data, "raw_rows", duplicate_key, "contract"),
     Poison("price_corrections", Platform, "corrections", nobody_says_so, "contract"),
     Poison("validated_prices", oracle, "epoch_prices", nan_price, "contract"),
     Poison("validated_prices", oracle, "epoch_prices", missing_session, "no_session_missing"),

@@ -112,7 +112,7 @@ def no_volume(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_vendor(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["vendor"] == "one"].reset_index(drop=True)
+    return rows[rows["vendor"] == "one"].reset_index(drop=True).assign(asked="one")
 
 
 def odd(platform: Platform, epoch: Epoch = LAST) -> set[str]:
