@@ -116,17 +116,18 @@ def calmar_ratio(returns: FloatArray, params: ScoringParams = QUANTA.scoring) ->
 
 def sortino_score(ratio: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
     """Logistic of a Sortino ratio, one half at the midpoint."""
-    return _logistic(params.sortino_steepness * (params.sortino_midpoint - ratio))
+    return _logistic(ratio, params.sortino_steepness, params.sortino_midpoint)
 
 
 def calmar_score(ratio: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
     """Logistic of a Calmar ratio, one half at the midpoint."""
-    return _logistic(params.calmar_steepness * (params.calmar_midpoint - ratio))
+    return _logistic(ratio, params.calmar_steepness, params.calmar_midpoint)
 
 
 def drawdown_score(drawdown: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
     """1 without a drawdown, 0 from the threshold on, linear between."""
-    return np.clip(1.0 - drawdown / params.max_drawdown_threshold, 0.0, 1.0)
+    found = np.asarray(1.0 - drawdown / params.max_drawdown_threshold)
+    return _floats(np.clip(found, 0.0, 1.0, out=found))
 
 
 def turnover_score(turnover: FloatArray, params: ScoringParams = QUANTA.scoring) -> FloatArray:
@@ -191,13 +192,11 @@ def scored(
         drawdown_score(drawdown, params),
         turnover_score(turnover, params),
     )
-    total = (
-        params.sortino_weight * scores[0]
-        + params.calmar_weight * scores[1]
-        + params.max_drawdown_weight * scores[2]
-        + params.turnover_weight * scores[3]
-    )
-    return Scored(sortino, calmar, *scores, horizon_score=total)
+    total = np.asarray(params.sortino_weight * scores[0])
+    total += params.calmar_weight * scores[1]
+    total += params.max_drawdown_weight * scores[2]
+    total += params.turnover_weight * scores[3]
+    return Scored(sortino, calmar, *scores, horizon_score=_floats(total))
 
 
 def bounded_ratio(
@@ -208,9 +207,9 @@ def bounded_ratio(
     ``floor_only`` is the specification's rule: the cap replaces a ratio whose denominator lies
     under the floor, any other ratio is unbounded.
     """
-    ratio = numerator / np.maximum(denominator, params.ratio_floor)
+    ratio = np.asarray(numerator / np.maximum(denominator, params.ratio_floor))
     if params.ratio_clip == "both_sides":
-        return _floats(np.clip(ratio, -params.ratio_cap, params.ratio_cap))
+        return _floats(np.clip(ratio, -params.ratio_cap, params.ratio_cap, out=ratio))
     return _floats(np.where(denominator < params.ratio_floor, params.ratio_cap, ratio))
 
 
@@ -299,11 +298,15 @@ def _daily_rate(params: ScoringParams) -> float:
     return rate
 
 
-def _logistic(below: FloatArray) -> FloatArray:
-    """Logistic of the negative of ``below``, the scaled distance to the midpoint."""
-    # exp of a very low ratio's overflows to infinity, and the score to its limit, zero
+def _logistic(ratio: FloatArray, steepness: float, midpoint: float) -> FloatArray:
+    """One over one plus e to the scaled distance below the midpoint, in one array's memory."""
+    found = np.asarray(midpoint - ratio)
+    found *= steepness
+    # The exponential of a very low ratio overflows to infinity, and the score to its limit, zero
     with np.errstate(over="ignore"):
-        return _floats(1.0 / (1.0 + np.exp(below)))
+        np.exp(found, out=found)
+    found += 1.0
+    return _floats(np.divide(1.0, found, out=found))
 
 
 def _floats(values: npt.ArrayLike) -> FloatArray:
