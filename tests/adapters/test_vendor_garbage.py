@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from quanta_pipelines.adapters.price_vendors import massive, tiingo, yahoo
 from quanta_pipelines.adapters.price_vendors.errors import VendorError
 from quanta_pipelines.adapters.price_vendors.replies import Reply, Request
-from tests.vendor_replicas.formats import Asked
+from tests.vendor_replicas.formats import YAHOO_COOKIE, YAHOO_CRUMB, Asked
 from tests.vendor_replicas.garbling import garbling, with_row_twice, with_wrong_leaf
 from tests.vendor_replicas.server import serving
 from tests.vendor_replicas.wired import (
@@ -41,14 +41,14 @@ READERS = {
     "polygon splits": lambda reply: massive.splits_page(reply, "KO").results,
     "polygon quotes": lambda reply: massive.snapshot_quotes(reply, TICKERS).quotes,
     "yahoo days": lambda reply: yahoo.chart_days(reply, "KO", FIRST),
-    "yahoo quote": lambda reply: yahoo.chart_quote(reply, "KO").quotes,
+    "yahoo quotes": lambda reply: yahoo.quote_rows(reply, TICKERS).quotes,
 }
 QUESTIONS = {
     "tiingo days": f"/tiingo/daily/KO/prices?startDate={FIRST}&endDate={LAST}",
     "tiingo quotes": "/iex/?tickers=AAPL,KO,XOM",
     "polygon quotes": "/v2/snapshot/locale/us/markets/stocks/tickers?tickers=AAPL,KO,XOM",
     "yahoo days": "/v8/finance/chart/KO?period1=0&period2=99999999999",
-    "yahoo quote": "/v8/finance/chart/KO?range=1d",
+    "yahoo quotes": f"/v7/finance/quote?symbols=AAPL,KO,XOM&crumb={YAHOO_CRUMB}",
 }
 
 
@@ -62,7 +62,10 @@ def reply_of(body: bytes) -> Reply:
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            ["ticker", "results", "status", "t", "c", "close", "date", "chart", "result", "meta"]
+            [
+                *("ticker", "results", "status", "t", "c", "close", "date", "chart", "result"),
+                *("meta", "quoteResponse", "symbol", "regularMarketPrice"),
+            ]
         ),
         inner,
         max_size=4,
@@ -82,8 +85,10 @@ def test_any_bytes_are_refused_or_say_nothing(reader: str, body: bytes) -> None:
 def good_body(question: str) -> bytes:
     replica = replica_of(question.split()[0])
     scheme = "Token" if question.startswith("tiingo") else "Bearer"
-    asked = Asked.of(QUESTIONS[question], {"Authorization": f"{scheme} {replica.key}"})
-    return replica.respond(asked).body
+    admission = {"Authorization": f"{scheme} {replica.key}", "Cookie": YAHOO_COOKIE}
+    good = replica.respond(Asked.of(QUESTIONS[question], admission))
+    assert good.status == 200
+    return good.body
 
 
 @cache

@@ -34,9 +34,10 @@ from quanta_pipelines.adapters.price_vendors.replies import Reply, Request
 from quanta_pipelines.adapters.price_vendors.symbols import SymbolMap
 from quanta_pipelines.adapters.price_vendors.wire_types import parsed
 from quanta_pipelines.protocol.observations import as_traded as on_traded_basis
-from tests.vendor_replicas.formats import Response
+from tests.vendor_replicas.formats import YAHOO_CRUMB, Response, yahoo_refuses
 from tests.vendor_replicas.formats import reply as said
 from tests.vendor_replicas.server import Fault, Server, serving
+from tests.vendor_replicas.truth import truth_table
 from tests.vendor_replicas.wired import (
     FETCHED_AT,
     FIRST,
@@ -113,7 +114,9 @@ def test_later_splits_come_with_a_split_adjusted_past(tmp_path: Path) -> None:
     assert list(later["split"]) == list(split["split"])
 
 
-def test_live_prices_with_and_without_a_licence(name: str, server: Server, tmp_path: Path) -> None:
+def test_live_prices_with_and_without_a_licence(
+    name: str, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     vendor: QuoteVendor = vendor_at(name, server.url, tmp_path)
     seen = vendor.quotes(("KO", "BRK.B", "AAPL", "ZZZZ"))
     assert seen.dtypes.astype(str).to_dict() == QUOTE_TYPES
@@ -124,7 +127,8 @@ def test_live_prices_with_and_without_a_licence(name: str, server: Server, tmp_p
     assert set(seen["fetched_at"]) == {pd.Timestamp(FETCHED_AT)}
     assert list(seen["volume"]) == list(newest["volume"].loc[["AAPL", "BRK.B", "KO"]])
     bids = [newest.loc["AAPL", "low"], np.nan, newest.loc["KO", "low"]]
-    np.testing.assert_equal(list(seen["bid"]), [np.nan] * 3 if name == "yahoo" else bids)
+    np.testing.assert_equal(list(seen["bid"]), bids)
+    assert f"{name} lost 1 of 4 tickers, first ZZZZ: no row in the reply" in caplog.text
 
 
 def test_no_tickers_and_no_rows_have_the_same_columns(
@@ -578,7 +582,6 @@ def test_a_day_of_yahoos_chart() -> None:
     (day,) = yahoo.chart_days(chart(), "KO", FIRST)
     assert (day.session, day.close, day.dividend, day.split) == (LAST, 10.0, 0.0, 1.0)
     assert np.isnan(day.volume)  # unknown, where yfinance would say 0
-    assert yahoo.chart_quote(chart(), "KO").quotes == []
 
 
 @pytest.mark.parametrize(
@@ -607,13 +610,101 @@ def test_a_chart_that_contradicts_itself_is_refused(
         yahoo.chart_days(chart(**changes), "KO", FIRST)
 
 
+def yahoo_rows(*rows: dict[str, object]) -> Reply:
+    """Yahoo's quote reply, of 2019-08-02 16:00 in New York where a row does not say otherwise."""
+    listed = {"currency": "USD", "exchangeTimezoneName": "America/New_York"}
+    told = {"regularMarketPrice": 50.0, "regularMarketTime": 1564776000} | listed
+    return body_of(json.dumps({"quoteResponse": {"result": [told | row for row in rows]}}))
+
+
+def test_yahoos_live_prices_of_many_tickers() -> None:
+    sides = {"bid": 49.9, "ask": 50.1, "regularMarketVolume": 7}
+    rows = yahoo_rows({"symbol": "KO", **sides}, {"symbol": "BRK-B", "bid": 0.0, "ask": 0})
+    shut, traded = yahoo.quote_rows(rows, ["BRK.B", "KO"]).quotes
+    assert (traded.ticker, traded.price, traded.at) == (
+        "KO",
+        50.0,
+        datetime(2019, 8, 2, 20, tzinfo=UTC),
+    )
+    assert (traded.bid, traded.ask, traded.volume) == (49.9, 50.1, 7.0)
+    assert (shut.ticker, shut.fetched_at) == ("BRK.B", FETCHED_AT)
+    assert np.isnan([shut.bid, shut.ask, shut.volume]).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"regularMarketPrice": None}, "no price in the reply"),
+        ({"regularMarketPrice": "50.0"}, "regularMarketPrice: Input should be a valid number"),
+        ({"regularMarketPrice": {"raw": 50.0, "fmt": "50.00"}}, "regularMarketPrice: Input should"),
+        ({"regularMarketTime": None}, "a price without its time"),
+        ({"regularMarketTime": 1564880400}, "a price of 2019-08-04T01:00:00"),
+        ({"regularMarketTime": "1564776000"}, "regularMarketTime: Input should be a valid integer"),
+        ({"currency": "GBp"}, "prices in GBp of America/New_York"),
+        ({"currency": None}, "currency: Input should be a valid string"),
+        ({"exchangeTimezoneName": "Europe/London"}, "prices in USD of Europe/London"),
+        ({"bid": -1.0}, "bid: Input should be greater than or equal to 0"),
+        ({"regularMarketVolume": True}, "regularMarketVolume: Input should be a valid number"),
+    ],
+)
+def test_a_wrong_row_of_yahoo_loses_its_ticker_alone(row: dict[str, object], reason: str) -> None:
+    reply = yahoo_rows({"symbol": "AAPL"}, {"symbol": "KO", **row})
+    sheet = yahoo.quote_rows(reply, ["AAPL", "KO"])
+    assert [quote.ticker for quote in sheet.quotes] == ["AAPL"]
+    assert [loss.ticker for loss in sheet.losses] == ["KO"]
+    assert sheet.losses[0].reason.startswith(reason)
+
+
+@pytest.mark.parametrize("stranger", [{"symbol": "MSFT"}, {"symbol": "KO"}, {"symbol": 7}, {}])
+def test_a_row_of_yahoo_that_nobody_asked_for_refuses_the_reply(
+    stranger: dict[str, object],
+) -> None:
+    with pytest.raises(ReplyRefused):
+        yahoo.quote_rows(yahoo_rows({"symbol": "KO"}, stranger), ["AAPL", "KO"])
+
+
+def test_yahoo_is_asked_once_for_many_live_prices_and_in_batches_for_more(tmp_path: Path) -> None:
+    names = [f"A{first}{second}" for first in "ABCDEFGHIJKL" for second in "ABCDEFGHIJ"]
+    rows = truth_table(names, LAST, LAST)
+    with serving(replica_of("yahoo", truth=rows)) as running:
+        seen = vendor_at("yahoo", running.url, tmp_path).quotes(names)
+        asked = [target for _, target in running.log if target.startswith("/v7/")]
+    assert list(seen["ticker"]) == names
+    # 120 tickers by a hundred
+    assert [target.count("%2C") + target.count(",") + 1 for target in asked] == [100, 20]
+    files = (tmp_path / "lake" / "replies" / "yahoo").rglob("*.json.gz")
+    kept = [json.loads(gzip.decompress(file.read_bytes())) for file in files]
+    assert sorted(one["params"]["symbols"].count(",") + 1 for one in kept) == [20, 100]
+    assert not [one for one in kept if YAHOO_CRUMB in json.dumps(one)]  # nobody else's business
+
+
+def test_a_crumb_that_is_not_taken_any_more_is_fetched_again(tmp_path: Path) -> None:
+    with serving(replica_of("yahoo")) as running:
+        vendor = vendor_at("yahoo", running.url, tmp_path)
+        assert len(vendor.quotes(TICKERS)) == len(TICKERS)
+        running.log.clear()
+        running.faults.append(Fault("/v7/", lambda _: yahoo_refuses("Crumb"), times=1))
+        assert len(vendor.quotes(TICKERS)) == len(TICKERS)
+        assert running.asked("/v7/") == 2
+        assert running.asked("getcrumb") == 1
+
+
+def test_without_a_crumb_yahoo_says_why_there_is_no_live_price(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(replica_of("yahoo")) as running:
+        running.faults.append(Fault("/v7/", lambda _: yahoo_refuses("Crumb")))
+        assert vendor_at("yahoo", running.url, tmp_path).quotes(TICKERS).empty
+        assert running.asked("/v7/") == 2  # yfinance asks once more, with another cookie
+    assert "yahoo lost 4 of 4 tickers, first AAPL: HTTP 401:" in caplog.text
+    assert "Invalid Crumb" in caplog.text
+
+
 def test_a_live_price_without_its_time_is_refused() -> None:
-    with pytest.raises(ReplyRefused, match="a price without its time"):
-        yahoo.chart_quote(chart(meta={"regularMarketPrice": 10.0}), "KO")
-    sheet = tiingo.iex_quotes(body_of('[{"ticker": "KO", "tngoLast": 50.0}]'), TICKERS)
+    sheet = tiingo.iex_quotes(body_of('[{"ticker": "KO", "tngoLast": 50.0}]'), ["KO"])
     assert [loss.reason for loss in sheet.losses] == ["a price without its time"]
     alone = '{"status": "OK", "tickers": [{"ticker": "KO", "day": {"c": 50.0}}]}'
-    early = massive.snapshot_quotes(body_of(alone), TICKERS)
+    early = massive.snapshot_quotes(body_of(alone), ["KO"])
     assert [loss.reason for loss in early.losses] == ["a price without its time"]
 
 
@@ -651,7 +742,11 @@ def test_a_wrong_live_price_loses_its_ticker_alone() -> None:
     ]
     sheet = tiingo.iex_quotes(body_of(json.dumps(rows)), TICKERS)
     assert [(quote.ticker, quote.price) for quote in sheet.quotes] == [("AAPL", 200.0)]
-    assert [loss.ticker for loss in sheet.losses] == ["KO", "XOM"]
+    assert {loss.ticker: loss.reason for loss in sheet.losses} == {
+        "BRK.B": "no price in the reply",
+        "KO": "tngoLast: Input should be greater than 0",
+        "XOM": "a price of 2019-08-09T20:00:00+00:00, fetched 2019-08-03T01:00:00+00:00",
+    }
     for stranger in ({"ticker": "MSFT"}, {"ticker": None}, rows[0], 7):
         with pytest.raises(ReplyRefused):
             tiingo.iex_quotes(body_of(json.dumps([*rows, stranger])), TICKERS)

@@ -216,14 +216,65 @@ class MassiveReplica(Replica):
         return reply(200, {"status": "OK", "count": len(said), "tickers": said})
 
 
+YAHOO_COOKIE = "A3=a-cookie"
+YAHOO_CRUMB = "a-crumb"
+
+
+def yahoo_refuses(what: str) -> Response:
+    error = {"code": "Unauthorized", "description": f"Invalid {what}"}
+    return reply(401, {"finance": {"result": None, "error": error}})
+
+
 class YahooReplica(Replica):
-    """Split-adjusted for everything in the truth table; also plays Yahoo's cookie hosts."""
+    """Split-adjusted for everything in the truth table; also plays Yahoo's cookie hosts.
+
+    Live prices are for those who bring the cookie, and the crumb that goes with it.
+    """
 
     def respond(self, asked: Asked) -> Response:
+        if asked.path.startswith("/v8/finance/chart/"):
+            return self._charts(asked)
+        admitted = YAHOO_COOKIE in asked.headers.get("Cookie", "")
         if asked.path == "/v1/test/getcrumb":
-            return Response(200, b"a-crumb", {"Content-Type": "text/plain"})
-        if not asked.path.startswith("/v8/finance/chart/"):
-            return Response(404, b"<html></html>", {"Content-Type": "text/html"})
+            crumb = Response(200, YAHOO_CRUMB.encode(), {"Content-Type": "text/plain"})
+            return crumb if admitted else yahoo_refuses("Cookie")
+        if asked.path == "/v7/finance/quote":
+            admitted &= asked.params.get("crumb") == YAHOO_CRUMB
+            rows = self._quotes(asked.params["symbols"].split(","))
+            said = {"quoteResponse": {"result": rows, "error": None}}
+            return reply(200, said) if admitted else yahoo_refuses("Crumb")
+        headers = {"Content-Type": "text/html"}
+        if asked.path == "/":
+            headers["Set-Cookie"] = f"{YAHOO_COOKIE}; Path=/; HttpOnly"
+        return Response(404, b"<html></html>", headers)
+
+    def _quotes(self, symbols: list[str]) -> list[dict]:
+        said = []
+        for place, symbol in enumerate(symbols):
+            row = self.newest(symbol.replace("-", "."))
+            if row is None:
+                continue
+            traded = place % 2 == 0  # the others show what a shut market does
+            said.append(
+                {
+                    "language": "en-US",
+                    "region": "US",
+                    "quoteType": "EQUITY",
+                    "currency": "USD",
+                    "exchange": "NMS",
+                    "exchangeTimezoneName": "America/New_York",
+                    "regularMarketPrice": row["close"],
+                    "regularMarketTime": int(self.quoted_at.timestamp()),
+                    "regularMarketVolume": int(row["volume"]),
+                    "bid": row["low"] if traded else 0.0,
+                    "ask": row["high"] if traded else 0.0,
+                    "postMarketPrice": row["high"],
+                    "symbol": symbol,
+                }
+            )
+        return said
+
+    def _charts(self, asked: Asked) -> Response:
         symbol = asked.path.rsplit("/", 1)[1]
         rows = self.truth[self.truth["ticker"] == symbol.replace("-", ".")]
         if rows.empty:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.vendor_replicas.formats import Asked, Replica, Response
+from tests.vendor_replicas.formats import YAHOO_COOKIE, Asked, Replica, Response
 from tests.vendor_replicas.server import Fault
 
 SHARE = 0.2  # of all replies
@@ -116,7 +116,7 @@ def garbling(
         if rng.random() >= SHARE:
             return None
         if names_tickers and rng.random() < 0.1 and "KO" in target:
-            headers = {"Authorization": f"Bearer {replica.key}"}
+            headers = {"Authorization": f"Bearer {replica.key}", "Cookie": YAHOO_COOKIE}
             other = replica.respond(Asked.of(target.replace("KO", "XOM"), headers))
             return Fault("", lambda _: other)
         return garbled(good, rng)

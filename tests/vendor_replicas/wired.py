@@ -14,7 +14,8 @@ from quanta_pipelines.adapters.price_vendors.reading import ReplyReader
 from quanta_pipelines.adapters.price_vendors.replies import ReplyArchive
 from quanta_pipelines.adapters.price_vendors.tiingo import TiingoVendor
 from quanta_pipelines.adapters.price_vendors.vendor import AskedVendor
-from quanta_pipelines.adapters.price_vendors.yahoo import YahooSource, YahooVendor
+from quanta_pipelines.adapters.price_vendors.yahoo import YahooVendor
+from quanta_pipelines.adapters.price_vendors.yahoo_source import YahooSource
 from tests.vendor_replicas.formats import MassiveReplica, Replica, TiingoReplica, YahooReplica
 from tests.vendor_replicas.truth import COLUMNS, later_splits, truth_table
 

@@ -89,7 +89,8 @@ class _Deployment:
 
     def yahoo(self) -> PriceVendor:
         # Takes a second to import, which nobody waits for who does not ask Yahoo.
-        from quanta_pipelines.adapters.price_vendors.yahoo import YahooSource, YahooVendor
+        from quanta_pipelines.adapters.price_vendors.yahoo import YahooVendor
+        from quanta_pipelines.adapters.price_vendors.yahoo_source import YahooSource
 
         source = YahooSource(
             rate=RateLimit(self.settings.yahoo_rate),

@@ -64,7 +64,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class QuoteSheet:
-    """The newest prices that one reply holds, and the tickers whose rows are wrong."""
+    """The newest prices that one reply holds, and the tickers whose rows are wrong or missing."""
 
     quotes: list[Quote]
     losses: list[Loss]
@@ -197,30 +197,46 @@ def sheet(
     asked: Sequence[str],
     symbols: SymbolMap,
     quote: Callable[[str, RowT], Quote | None],
+    *,
+    named: str = "ticker",
 ) -> QuoteSheet:
     """Rows of live prices, each on its own: one that is wrong loses its ticker alone.
 
-    A row that is nobody's, or another's, or a second one refuses the whole reply.
+    ``named`` is the field that holds the symbol. A ticker without a row, or whose row has no price
+    (``quote`` gives ``None``), is lost too. A row that is nobody's, or another's, or a second one
+    refuses the whole reply.
     """
-    found: dict[str, object] = {}
-    for row in rows:
-        symbol = row.get("ticker") if isinstance(row, dict) else None
-        if not isinstance(symbol, str):
-            raise ReplyRefused("a row of live prices names no ticker")
-        ticker = own_ticker(symbol, symbols, asked)
-        if ticker in found:
-            raise ReplyRefused(f"{ticker} comes twice")
-        found[ticker] = row
-    good, losses = [], []
+    found = _by_ticker(rows, asked, symbols, named)
+    good: list[Quote] = []
+    lost = dict.fromkeys(set(asked) - set(found), "no row in the reply")
     for ticker, row in sorted(found.items()):
         try:
             price = quote(ticker, shape.model_validate_json(json.dumps(row)))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            losses.append(Loss(ticker, f"{place}: {first['msg']}"))
+            lost[ticker] = f"{place}: {first['msg']}"
         except VendorError as error:
-            losses.append(Loss(ticker, str(error)))
+            lost[ticker] = str(error)
         else:
-            good += [price] if price is not None else []
-    return QuoteSheet(good, losses)
+            if price is None:
+                lost[ticker] = "no price in the reply"
+            else:
+                good.append(price)
+    return QuoteSheet(good, [Loss(ticker, reason) for ticker, reason in sorted(lost.items())])
+
+
+def _by_ticker(
+    rows: Sequence[object], asked: Sequence[str], symbols: SymbolMap, named: str
+) -> dict[str, object]:
+    """The row of each ticker; raises ``ReplyRefused`` for one that is nobody's or a second one."""
+    found: dict[str, object] = {}
+    for row in rows:
+        symbol = row.get(named) if isinstance(row, dict) else None
+        if not isinstance(symbol, str):
+            raise ReplyRefused("a row of live prices names no ticker")
+        ticker = own_ticker(symbol, symbols, asked)
+        if ticker in found:
+            raise ReplyRefused(f"{ticker} comes twice")
+        found[ticker] = row
+    return found
