@@ -32,6 +32,7 @@ from tests.vendor_replicas.wired import (
     vendor_at,
 )
 
+SEEDS = range(5000)
 HURRIED = replace(QUICK, retries=0, backoff=0.0)
 READERS = {
     "tiingo days": lambda reply: tiingo.daily_rows(reply, FIRST, LAST),
@@ -43,9 +44,15 @@ READERS = {
     "yahoo days": lambda reply: yahoo.chart_days(reply, "KO", FIRST),
     "yahoo quotes": lambda reply: yahoo.quote_rows(reply, TICKERS).quotes,
 }
+PAGES = ("polygon bars", "polygon dividends", "polygon splits")
 QUESTIONS = {
     "tiingo days": f"/tiingo/daily/KO/prices?startDate={FIRST}&endDate={LAST}",
     "tiingo quotes": "/iex/?tickers=AAPL,KO,XOM",
+    "polygon bars": f"/v2/aggs/ticker/KO/range/1/day/{FIRST}/{LAST}",
+    "polygon dividends": f"/v3/reference/dividends?ticker=KO&ex_dividend_date.gte={FIRST}"
+    f"&ex_dividend_date.lte={LAST}",
+    "polygon splits": f"/v3/reference/splits?ticker=KO&execution_date.gte={FIRST}"
+    f"&execution_date.lte={LAST}",
     "polygon quotes": "/v2/snapshot/locale/us/markets/stocks/tickers?tickers=AAPL,KO,XOM",
     "yahoo days": "/v8/finance/chart/KO?period1=0&period2=99999999999",
     "yahoo quotes": f"/v7/finance/quote?symbols=AAPL,KO,XOM&crumb={YAHOO_CRUMB}",
@@ -93,12 +100,36 @@ def good_body(question: str) -> bytes:
 
 @cache
 def true_rows(question: str) -> frozenset[str]:
-    return frozenset(told(one) for one in READERS[question](reply_of(good_body(question))))
+    return frozenset(told(one) for one in rows_of(question, reply_of(good_body(question))))
+
+
+def rows_of(question: str, reply: Reply) -> list[object]:
+    """What is made of a reply; a page of Massive makes days together with the two other pages."""
+    if question not in PAGES:
+        return list(READERS[question](reply))
+    replies = {name: reply_of(good_body(name)) for name in PAGES} | {question: reply}
+    return massive.merged(*(READERS[name](replies[name]) for name in PAGES), FIRST, LAST)
 
 
 def told(one: object) -> str:
     """A row in words; a live price's time may be an older one, which the rules call stale."""
     return re.sub(r" at=datetime\.datetime\(.*?\)\)?,", "", repr(one))
+
+
+def require_nothing_wrong_believed(
+    question: str, seed: int, change: Callable[[bytes, np.random.Generator], bytes]
+) -> None:
+    """What is read of a true reply with one wrong thing in it is true, or unknown, or refused."""
+    truth = true_rows(question)
+    body = change(good_body(question), np.random.default_rng(seed))
+    try:
+        found = rows_of(question, reply_of(body))
+    except VendorError:
+        return
+    for one in found:
+        # only the unknown may differ from the truth
+        known = told(one).split("nan")
+        assert any(all(part in true for part in known) for true in truth), (seed, one)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -107,17 +138,17 @@ def told(one: object) -> str:
 def test_one_wrong_thing_in_a_true_reply_is_never_believed(
     question: str, seed: int, change: Callable[[bytes, np.random.Generator], bytes]
 ) -> None:
-    good = good_body(question)
-    truth = true_rows(question)
-    body = change(good, np.random.default_rng(seed))
-    try:
-        found = READERS[question](reply_of(body))
-    except VendorError:
-        return
-    for one in found:
-        # only the unknown may differ from the truth
-        known = told(one).split("nan")
-        assert any(all(part in true for part in known) for true in truth), one
+    require_nothing_wrong_believed(question, seed, change)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("change", [with_wrong_leaf, with_row_twice])
+def test_one_wrong_thing_is_never_believed_for_many_seeds(
+    question: str, change: Callable[[bytes, np.random.Generator], bytes]
+) -> None:
+    for seed in SEEDS:
+        require_nothing_wrong_believed(question, seed, change)
 
 
 def observe_garbled(name: str, seed: int, home: Path) -> tuple[int, int]:

@@ -593,6 +593,7 @@ def test_a_day_of_yahoos_chart() -> None:
         ({"timestamp": [1564752600, 1564752601]}, "2019-08-02 comes twice"),
         ({"timestamp": [1564752600, 1564666200]}, "columns are not as long as their timestamps"),
         ({"timestamp": [1564839000]}, "2019-08-03 is no session"),
+        ({"timestamp": [10**400]}, r"timestamp\.0: Input should be less than"),
         (
             {"events": {"dividends": {"1": {"date": 1564666200, "amount": 0.4}}}},
             "a dividend or split on 2019-08-01, a day without a price",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from pydantic import Field, TypeAdapter
@@ -45,7 +45,7 @@ NAME: Final = "yahoo"
 SYMBOLS: Final = SymbolMap(NAME, "-")
 _WORDING: Final = {"formatted": "false", "lang": "en-US", "region": "US"}  # as yfinance asks
 
-Seconds = int
+Seconds = Annotated[int, Field(ge=0, le=10**11)]  # since 1970 UTC
 
 
 class Listing(Wire):
@@ -60,7 +60,7 @@ class QuoteRow(Listing):
     """The newest price of one stock; bid and ask are 0 or absent while the market is shut."""
 
     regularMarketPrice: Price | None = None  # noqa: N815
-    regularMarketTime: Seconds | None = Field(default=None, ge=0, le=10**11)  # noqa: N815
+    regularMarketTime: Seconds | None = None  # noqa: N815
     regularMarketVolume: Shares | None = None  # noqa: N815
     bid: Bid | None = None
     ask: Bid | None = None
@@ -85,14 +85,14 @@ class Indicators(Wire):
 class PaidDividend(Wire):
     """Cash a share, adjusted for later splits."""
 
-    date: Seconds = Field(ge=0, le=10**11)
+    date: Seconds
     amount: Cash
 
 
 class DoneSplit(Wire):
     """``numerator`` new shares for ``denominator`` old ones."""
 
-    date: Seconds = Field(ge=0, le=10**11)
+    date: Seconds
     numerator: Ratio
     denominator: Ratio
 
