@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,10 @@ _TIMES = ["at", "fetched_at"]
 _NUMBERS = ["price", "bid", "ask", "volume"]
 _KEY = ["ticker", "fetched_at", "vendor", "at"]
 _COLUMNS = [*_KEY, *_NUMBERS]
+
+_Key: TypeAlias = tuple[object, ...]
+_Numbers: TypeAlias = tuple[object, ...]
+_Panel: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float64]]"
 
 METADATA = MetaData()
 QUOTES = Table(
@@ -108,20 +113,21 @@ class QuoteStore:
         """
         batch = _as_stored(quotes)
         clash = batch.duplicated(_KEY, keep=False)
-        refused = [_refusal(batch[clash], "another quote of the batch under the same key")]
-        batch = batch[~clash]
+        once = batch[~clash]
         with _writing(self._engine) as connection:
-            stored = _fetched(connection, batch)
-            both = batch.merge(
-                stored, on=_KEY, suffixes=("", "_stored"), how="left", indicator=True
-            )
-            known = (both["_merge"] == "both").to_numpy()
-            same = _same_numbers(both)
-            new = batch[~known]
+            stored = _fetched(connection, once)
+            known = np.array([key in stored for key in _keys(once)], dtype=bool)
+            new = once[~known]
             if not new.empty:
                 connection.execute(insert(QUOTES), _records(new))
-        refused.append(_refusal(batch[known & ~same], "another quote is stored under the same key"))
-        return Appended(len(new), int((known & same).sum()), pd.concat(refused, ignore_index=True))
+        earlier = once[known]
+        said = earlier[_NUMBERS].to_numpy(dtype=np.float64)
+        same = _same_numbers(said, [stored[key] for key in _keys(earlier)])
+        refused = [
+            _refusal(batch[clash], "another quote of the batch under the same key"),
+            _refusal(earlier[~same], "another quote is stored under the same key"),
+        ]
+        return Appended(len(new), int(same.sum()), pd.concat(refused, ignore_index=True))
 
     def read(self, tickers: Sequence[str], since: dt.datetime, until: dt.datetime) -> pd.DataFrame:
         """The quotes of some tickers that were fetched from ``since`` to ``until``, both included.
@@ -175,20 +181,27 @@ def _begin(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
 
 
-def _fetched(connection: Connection, batch: pd.DataFrame) -> pd.DataFrame:
-    """Stored quotes that were fetched when those of a batch were."""
+def _fetched(connection: Connection, batch: pd.DataFrame) -> dict[_Key, _Numbers]:
+    """Stored quotes that were fetched when those of a batch were, by their key."""
     if batch.empty:
-        return batch
+        return {}
     moments = batch["fetched_at"]
     span = QUOTES.c.fetched_at.between(int(moments.min()), int(moments.max()))
-    return _frame(list(connection.execute(select(QUOTES).where(span)).all()))
+    columns = [QUOTES.c[name] for name in _COLUMNS]
+    rows = connection.execute(select(*columns).where(span)).all()
+    return {tuple(row[: len(_KEY)]): tuple(row[len(_KEY) :]) for row in rows}
 
 
-def _same_numbers(both: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _keys(rows: pd.DataFrame) -> list[_Key]:
+    return list(zip(*(rows[name].tolist() for name in _KEY), strict=True))
+
+
+def _same_numbers(
+    said: _Panel, stored: Sequence[_Numbers]
+) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Which rows of a batch say what is stored; unknown equals unknown."""
-    said = both[_NUMBERS].to_numpy(dtype=np.float64)
-    stored = both[[f"{name}_stored" for name in _NUMBERS]].to_numpy(dtype=np.float64)
-    return np.asarray(((said == stored) | (np.isnan(said) & np.isnan(stored))).all(axis=1))
+    held = np.array(stored, dtype=np.float64).reshape(said.shape)
+    return np.asarray(((said == held) | (np.isnan(said) & np.isnan(held))).all(axis=1))
 
 
 def _as_stored(quotes: pd.DataFrame) -> pd.DataFrame:

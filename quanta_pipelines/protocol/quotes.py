@@ -41,24 +41,24 @@ def judge_quotes(quotes: pd.DataFrame, now: dt.datetime) -> JudgedQuotes:
     again is one quote with the bid, ask and volume of the last fetch. Raises ``InvalidQuotes``
     for missing columns, times without a zone, incomplete keys and numbers that are none.
     """
-    seen = _checked(quotes).drop_duplicates(ignore_index=True)
-    asides: list[pd.DataFrame] = []
+    seen, twice = _each_once(_checked(quotes))
     moment = pd.Timestamp(now)
     price = seen["price"]
     reasons = (
         (~np.isfinite(price) | (price <= 0), "price is not a positive number"),
         ((seen["at"] > moment) | (seen["fetched_at"] > moment), "from the future"),
         (seen["at"] > seen["fetched_at"], "dated after it was fetched"),
-        (seen.duplicated(QUOTE_KEY, keep=False), "two different quotes at once"),
+        (twice, "two different quotes at once"),
     )
+    asides = [set_aside(seen[:0], "quote", "")]
     wrong = np.zeros(len(seen), dtype=bool)
     for found, reason in reasons:
-        asides.append(set_aside(seen[found & ~wrong], "quote", reason))
+        asides += _asides(seen, found & ~wrong, "quote", reason)
         wrong |= found.to_numpy()
-    usable, replaced = _latest_fetch(seen[~wrong])
-    asides.append(set_aside(replaced, "quote", "replaced by a later fetch with another price"))
-    usable, doubtful = _without_doubtful_parts(usable)
-    return JudgedQuotes(usable, joined([*asides, *doubtful]))
+    ordered = seen[~wrong].sort_values(_ORDER, ignore_index=True)
+    usable, replaced = _latest_fetch(ordered)
+    doubtful, known = _doubtful_parts(usable)
+    return JudgedQuotes(known, joined([*asides, *replaced, *doubtful]))
 
 
 def set_aside(rows: pd.DataFrame, part: str, reason: "str | pd.Series[str]") -> pd.DataFrame:
@@ -73,18 +73,36 @@ def joined(asides: list[pd.DataFrame]) -> pd.DataFrame:
     return table.sort_values([*_ORDER, "part", "reason", "price"], ignore_index=True)
 
 
-def _latest_fetch(seen: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _each_once(quotes: pd.DataFrame) -> tuple[pd.DataFrame, "pd.Series[bool]"]:
+    """Equal rows once, and which of the others share a key."""
+    twice = quotes.duplicated(QUOTE_KEY, keep=False)
+    if not twice.any():
+        return quotes, twice
+    seen = quotes.drop_duplicates(ignore_index=True)
+    return seen, seen.duplicated(QUOTE_KEY, keep=False)
+
+
+def _asides(
+    rows: pd.DataFrame, chosen: "pd.Series[bool]", part: str, reason: str
+) -> list[pd.DataFrame]:
+    """The chosen rows as set aside; nothing where none is, which is nearly always."""
+    return [set_aside(rows[chosen], part, reason)] if chosen.any() else []
+
+
+def _latest_fetch(ordered: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
     """The last fetch of each quote, and earlier fetches that said another price."""
-    ordered = seen.sort_values(_ORDER, ignore_index=True)
     same = ["ticker", "vendor", "at"]
     later = ordered.duplicated(same, keep="last")
+    if not later.any():
+        return ordered, []
     last_price = ordered.groupby(same, sort=False)["price"].transform("last")
-    replaced = ordered[later & (ordered["price"] != last_price)]
+    reason = "replaced by a later fetch with another price"
+    replaced = _asides(ordered, later & (ordered["price"] != last_price), "quote", reason)
     return ordered[~later].reset_index(drop=True), replaced
 
 
-def _without_doubtful_parts(usable: pd.DataFrame) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    """Quotes without the bid and ask, or the volume, that cannot be; and what was taken away."""
+def _doubtful_parts(usable: pd.DataFrame) -> tuple[list[pd.DataFrame], pd.DataFrame]:
+    """The bid and ask, or the volume, of quotes that cannot be; and the quotes without them."""
     bid, ask, volume = usable["bid"], usable["ask"], usable["volume"]
     wrong = (bid.notna() & ~((bid > 0) & np.isfinite(bid))) | (
         ask.notna() & ~((ask > 0) & np.isfinite(ask))
@@ -92,12 +110,15 @@ def _without_doubtful_parts(usable: pd.DataFrame) -> tuple[pd.DataFrame, list[pd
     crossed = (bid > ask) & ~wrong
     odd_volume = volume.notna() & ~((volume >= 0) & np.isfinite(volume))
     doubtful = [
-        set_aside(usable[wrong], "bid and ask", "bid or ask is not a positive number"),
-        set_aside(usable[crossed], "bid and ask", "bid is above ask"),
-        set_aside(usable[odd_volume], "volume", "volume is not at least zero"),
+        *_asides(usable, wrong, "bid and ask", "bid or ask is not a positive number"),
+        *_asides(usable, crossed, "bid and ask", "bid is above ask"),
+        *_asides(usable, odd_volume, "volume", "volume is not at least zero"),
     ]
-    sides = usable[["bid", "ask"]].mask(wrong | crossed)
-    return usable.assign(**sides, volume=volume.mask(odd_volume)), doubtful
+    unknown = wrong | crossed
+    known = usable.assign(
+        bid=bid.mask(unknown), ask=ask.mask(unknown), volume=volume.mask(odd_volume)
+    )
+    return doubtful, known
 
 
 def _checked(quotes: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +126,8 @@ def _checked(quotes: pd.DataFrame) -> pd.DataFrame:
     if absent := [name for name in QUOTE_COLUMNS if name not in quotes.columns]:
         raise InvalidQuotes(f"quotes lack the columns {', '.join(absent)}")
     try:
-        seen = quotes[QUOTE_COLUMNS].astype(dict.fromkeys(_NUMBERS, np.float64))
+        seen = quotes[QUOTE_COLUMNS].reset_index(drop=True)
+        seen = seen.astype(dict.fromkeys(_NUMBERS, np.float64))
     except (TypeError, ValueError) as error:
         raise InvalidQuotes(f"price, bid, ask and volume are numbers: {error}") from error
     for name in ("at", "fetched_at"):

@@ -97,12 +97,13 @@ def _side_by_side(newest: pd.DataFrame, rules: MarketDataParams) -> _Panel:
     order = rules.primary_order
     places = {name: place for place, name in enumerate(order)}
     vendors = sorted(set(newest["vendor"]), key=lambda name: (places.get(name, len(order)), name))
-    wide = newest.set_index(["ticker", "vendor"])[_NUMBERS].unstack("vendor").sort_index()
-    numbers = {
-        name: wide[[(name, vendor) for vendor in vendors]].to_numpy(dtype=np.float64)
-        for name in _NUMBERS
-    }
-    return _Panel(wide.index, tuple(vendors), **numbers)
+    tickers = pd.Index(sorted(set(newest["ticker"])), name="ticker", dtype=object)
+    row = tickers.get_indexer(pd.Index(newest["ticker"]))
+    column = pd.Index(vendors, dtype=object).get_indexer(pd.Index(newest["vendor"]))
+    numbers = {name: np.full((len(tickers), len(vendors)), np.nan) for name in _NUMBERS}
+    for name, panel in numbers.items():
+        panel[row, column] = newest[name]
+    return _Panel(tickers, tuple(vendors), **numbers)
 
 
 def _first(values: FloatArray, chosen: BoolArray) -> FloatArray:
