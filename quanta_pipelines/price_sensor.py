@@ -1,7 +1,7 @@
 """Live quotes while the market is open: a sensor that asks, stores and says what it stored.
 
 It starts no run. A tick takes at most the deadline of a round and the wait for the store; prices
-are computed by those who ask for them.
+are computed by those who ask for them. The first tick after a session's close prunes the store.
 """
 
 import datetime as dt
@@ -33,14 +33,18 @@ class LiveQuotes:
     store: QuoteStore
     clock: Callable[[], dt.datetime] = utc_now
     deadline_seconds: float = DEADLINE_SECONDS
+    retention: dt.timedelta = dt.timedelta(days=30)
     under_way: dict[str, Thread] = field(default_factory=dict)
+    pruned: set[dt.date] = field(default_factory=set)
+    """The last session after which the store was pruned."""
 
     def tick(self) -> str:
-        """Asks when the market is open; says what was stored, or when it opens next."""
+        """Asks when the market is open, else prunes; says what was done, or when it opens next."""
         now = self.clock()
         market = MarketClock.at(now)
         if not market.is_open:
-            return f"the market is shut and opens at {market.next_open.isoformat()}"
+            shut = f"the market is shut and opens at {market.next_open.isoformat()}"
+            return shut + self._prune(market.session, now)
         done = poll(
             self.vendors,
             self.store,
@@ -53,6 +57,15 @@ class LiveQuotes:
             f"{len(self.tickers)} tickers at {now.isoformat(timespec='seconds')}: {done.in_words()}"
         )
 
+    def _prune(self, session: dt.date, now: dt.datetime) -> str:
+        """Deletes what is older than its retention, once after each session of this process."""
+        if session in self.pruned:
+            return ""
+        deleted = self.store.prune(now - self.retention)
+        self.pruned.clear()
+        self.pruned.add(session)
+        return f"; {deleted} quotes past their retention deleted" if deleted else ""
+
 
 @lru_cache(maxsize=1)
 def _configured() -> LiveQuotes:
@@ -60,7 +73,9 @@ def _configured() -> LiveQuotes:
     settings = current_settings()
     vendors = quote_vendors(settings)
     tickers = read_watch_list(settings.watch_list) if settings.watch_list else ()
-    return LiveQuotes(vendors, tickers, QuoteStore.open(settings.quote_store_url))
+    store = QuoteStore.open(settings.quote_store_url)
+    retention = dt.timedelta(days=settings.quote_retention_days)
+    return LiveQuotes(vendors, tickers, store, retention=retention)
 
 
 @dg.resource(description="Vendors, tickers and the store of live quotes of this deployment.")

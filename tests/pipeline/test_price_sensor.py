@@ -85,6 +85,26 @@ def test_a_shut_market_is_not_polled_and_the_tick_names_the_next_opening(live, m
     assert live.vendors[0].asked == []
 
 
+def test_the_store_is_pruned_once_after_each_session(live):
+    live = replace(live, retention=20 * DAY)
+    for day in (3, 4, 5):
+        tick(live, f"2025-11-{day:02d} 17:00")
+    assert tick(live, "2025-11-24 17:00").endswith("tiingo 2 new")  # nothing goes meanwhile
+
+    def kept() -> list[int]:
+        rows = live.store.read(["AAPL"], utc("2025-11-01"), utc("2025-12-01"))
+        return rows["at"].dt.day.tolist()
+
+    assert kept() == [3, 4, 5, 24]
+    shut = "the market is shut and opens at 2025-11-25T14:30:00+00:00"
+    # two tickers of the 3rd and of the 4th, 17:00, are 20 days old on the 24th, 21:00
+    assert tick(live, "2025-11-24 21:00") == f"{shut}; 4 quotes past their retention deleted"
+    assert kept() == [5, 24]
+    assert tick(live, "2025-11-25 14:29") == shut
+    assert tick(live, "2025-11-25 21:00").endswith("; 2 quotes past their retention deleted")
+    assert kept() == [24]
+
+
 @pytest.mark.parametrize("moment", ["2025-11-28 17:59:59", "2025-10-31 13:30:00"])
 def test_half_days_and_summer_time_are_polled_to_the_second(live, moment):
     assert "tiingo 2 new" in tick(live, moment)
