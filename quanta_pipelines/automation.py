@@ -1,22 +1,27 @@
 """When things run: the jobs of one epoch, and the schedules that close and settle it.
 
+An epoch opens with the close of the week before: stakes are recorded within half an hour, and the
+universe in the evening, once that close is final. After the reveal window its signals are taken.
 Closing ticks on every weekday evening in New York, after vendors have stopped correcting, and asks
 for a run only on a week's last session; half days and Thursday weeks need no special case. Votes
 and disputes take another day: settlement ticks every evening and pays what has become due.
 """
 
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from quanta_pipelines.opening import snapshot_job, universe_job
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.price_quality import price_quality
-from quanta_pipelines.protocol.epoch import Epoch, distribution_starts
+from quanta_pipelines.protocol.epoch import Epoch, distribution_starts, reveals_close
 from quanta_pipelines.protocol.errors import UnknownSessions
 
 NEW_YORK = "America/New_York"
 ONE_DAY = timedelta(days=1)
+HALF_AN_HOUR = timedelta(minutes=30)
 
 MARTS = dg.AssetSelection.groups("marts")
 PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
@@ -24,6 +29,18 @@ SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
 
 # Imports for seconds what nothing else needs, and stops nothing: not part of a backfill.
 QUALITY = dg.AssetSelection.checks(price_quality)
+
+# Prices of the epoch do not exist yet when its signals are taken: judged when it closes.
+SIGNALS = dg.AssetSelection.groups("signals") - dg.AssetSelection.checks(
+    dg.AssetCheckKey(dg.AssetKey("portfolios"), "held_tickers_are_priced")
+)
+
+signals_job = dg.define_asset_job(
+    "signals",
+    selection=SIGNALS,
+    description="What was committed and revealed for an epoch, and what is therefore held.",
+    executor_def=dg.in_process_executor,
+)
 
 epoch_job = dg.define_asset_job(
     "epoch",
@@ -66,6 +83,48 @@ quality_job = dg.define_asset_job(
     description="Judges the published prices of an epoch again, and writes their page.",
     executor_def=dg.in_process_executor,
 )
+
+
+@dg.schedule(
+    job=snapshot_job,
+    cron_schedule="5,35 13-16 * * 1-5",
+    execution_timezone=NEW_YORK,
+    description="Records stakes and emission after the close that opens an epoch.",
+)
+def epoch_snapshot(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Record what the epoch that opened since the last tick is settled with."""
+    now = context.scheduled_execution_time
+    epoch = _opened_by(_day(context))
+    if epoch is None or not now - HALF_AN_HOUR < epoch.opens_at <= now:
+        return dg.SkipReason("no epoch opened in the last half hour")
+    return _request(epoch)
+
+
+@dg.schedule(
+    job=universe_job,
+    cron_schedule="35 20 * * 1-5",
+    execution_timezone=NEW_YORK,
+    description="Fixes what may be held, on the evening of the session that opens an epoch.",
+)
+def epoch_universe(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Fix the universe of the epoch that today's close opened."""
+    today = _day(context)
+    epoch = _opened_by(today)
+    if epoch is None:
+        return dg.SkipReason(f"no epoch opens with the close of {today}")
+    return _request(epoch)
+
+
+@dg.schedule(
+    job=signals_job,
+    cron_schedule="5 17 * * *",
+    execution_timezone=NEW_YORK,
+    description="Takes an epoch's signals on the first evening after its reveal window.",
+)
+def epoch_signals(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Take the signals of the epoch whose reveal window ended since the last tick."""
+    epoch = _begun_since_yesterday(context, reveals_close)
+    return _request(epoch) if epoch else dg.SkipReason("no reveal window ended since yesterday")
 
 
 @dg.schedule(
@@ -114,17 +173,36 @@ def epoch_so_far(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
 )
 def epoch_settlement(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Settle the epoch whose distribution began since the last tick."""
+    epoch = _begun_since_yesterday(context, distribution_starts)
+    if epoch is None:
+        return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
+    return _request(epoch)
+
+
+def _begun_since_yesterday(
+    context: dg.ScheduleEvaluationContext, start: Callable[[Epoch], datetime]
+) -> Epoch | None:
+    """The epoch whose ``start`` lies between yesterday's tick and this one, if there is one."""
     now = context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK))
     last_tick = now - ONE_DAY  # the same time on yesterday's clock, 23 to 25 hours ago
     this_week = Epoch.containing(now.date())
-    for epoch in (this_week, this_week.previous()):
+    for epoch in (this_week.next(), this_week, this_week.previous()):
         try:
-            begun = distribution_starts(epoch)
+            begun = start(epoch)
         except UnknownSessions:
             continue
         if last_tick < begun <= now:
-            return _request(epoch)
-    return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
+            return epoch
+    return None
+
+
+def _opened_by(day: date) -> Epoch | None:
+    """The epoch that the close of a day opens, if it opens one."""
+    following = Epoch.containing(day).next()
+    try:
+        return following if following.entry_session == day else None
+    except UnknownSessions:
+        return None
 
 
 def _day(context: dg.ScheduleEvaluationContext) -> date:

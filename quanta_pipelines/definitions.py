@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from quanta_pipelines import automation, price_sensor
+from quanta_pipelines import automation, opening, price_sensor
 from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
 from quanta_pipelines.checks import ALL_CHECKS
 from quanta_pipelines.price_quality import price_quality
@@ -19,6 +19,9 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         assets=dg.load_assets_from_modules(STAGES),
         asset_checks=[*ALL_CHECKS, price_quality],
         jobs=[
+            opening.snapshot_job,
+            opening.universe_job,
+            automation.signals_job,
             automation.epoch_job,
             automation.close_job,
             automation.provisional_job,
@@ -27,6 +30,9 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.quality_job,
         ],
         schedules=[
+            automation.epoch_snapshot,
+            automation.epoch_universe,
+            automation.epoch_signals,
             automation.epoch_close,
             automation.epoch_so_far,
             automation.epoch_settlement,

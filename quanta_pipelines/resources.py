@@ -12,6 +12,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from quanta_pipelines.adapters.chain_state import (
+    ChainState,
+    NoChainState,
+    configured_chain_state,
+)
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, Lake, Loaded, MissingTable
 from quanta_pipelines.adapters.price_vendors import Outcome, PriceVendor, ask_vendors, raw_rows
@@ -58,6 +63,7 @@ class Platform:
     params: ProtocolParams = QUANTA
     clock: Callable[[], datetime] = utc_now
     refetch: bool = False  # ask vendors again where their kept replies would do
+    chain_state: ChainState = field(default_factory=NoChainState)
 
     def __post_init__(self) -> None:
         if self.params.scoring.return_basis != "held":
@@ -79,6 +85,7 @@ class Platform:
             warehouse=Warehouse(settings.warehouse),
             data_docs=DataDocs(settings.data_docs, settings.data_docs_url),
             refetch=settings.refetch,
+            chain_state=configured_chain_state(settings.chain_state),
         )
 
     def ask_vendors(self, epoch: Epoch, last: date | None = None) -> tuple[Outcome, ...]:

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     )
     first_epoch: str = "2019-Q2-W23"
     validator_hotkey: str = DEVELOPMENT_HOTKEY
+    chain_state: Path | None = None  # file of stakes and emission, while no chain is asked
     data_docs_url: str = ""  # where a web server shows the folder data_docs, if one does
 
     vendors: Annotated[tuple[str, ...], NoDecode] = ("recorded",)

@@ -5,22 +5,23 @@ import pandas as pd
 from data_contracts.signals import Commitments, Portfolios, Reveals
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import portfolio
+from quanta_pipelines.protocol.epoch import reveals_close
 from quanta_pipelines.resources import EpochRun
 
 
-@epoch_asset(Commitments)
+@epoch_asset(Commitments, due=reveals_close)
 def commitments(run: EpochRun) -> pd.DataFrame:
     """Takes the commitments that stood when the window closed from the signal store."""
     return run.platform.store.commitments(run.id)
 
 
-@epoch_asset(Reveals)
+@epoch_asset(Reveals, due=reveals_close)
 def reveals(run: EpochRun) -> pd.DataFrame:
     """Takes every reveal with the intake's verdict from the signal store."""
     return run.platform.store.reveals(run.id)
 
 
-@epoch_asset(Portfolios)
+@epoch_asset(Portfolios, due=reveals_close)
 def portfolios(run: EpochRun, commitments: pd.DataFrame, reveals: pd.DataFrame) -> pd.DataFrame:
     """Holds each accepted portfolio, and the last one of a miner that sent none."""
     return portfolio.standing_portfolios(

@@ -258,6 +258,11 @@ def reveal_window(epoch: Epoch, params: ProtocolParams = QUANTA) -> Window:
     return Window(epoch.opens_at, epoch.opens_at + length)
 
 
+def reveals_close(epoch: Epoch, params: ProtocolParams = QUANTA) -> dt.datetime:
+    """When no commitment can be revealed any more."""
+    return reveal_window(epoch, params).closes
+
+
 def reveal_window_of(
     committed_at: dt.datetime, epoch: Epoch, params: ProtocolParams = QUANTA
 ) -> Window:

@@ -1,4 +1,4 @@
-"""When things run, and for which epochs: the two schedules and the partition keys."""
+"""When things run, and for which epochs: the schedules and the partition keys."""
 
 import datetime as dt
 from collections import defaultdict
@@ -8,7 +8,14 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from quanta_pipelines.automation import epoch_close, epoch_settlement, epoch_so_far
+from quanta_pipelines.automation import (
+    epoch_close,
+    epoch_settlement,
+    epoch_signals,
+    epoch_snapshot,
+    epoch_so_far,
+    epoch_universe,
+)
 from quanta_pipelines.definitions import defs
 from quanta_pipelines.partitions import EPOCHS, epoch_ids
 from quanta_pipelines.protocol.epoch import Epoch, distribution_starts, sessions_between
@@ -17,7 +24,14 @@ from quanta_pipelines.settings import Settings, current_settings
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DAY, LAST_DAY = dt.date(2019, 1, 1), dt.date(2027, 12, 31)
 WEEK = dt.timedelta(weeks=1)
-SCHEDULES = (epoch_close, epoch_so_far, epoch_settlement)
+SCHEDULES = (
+    epoch_snapshot,
+    epoch_universe,
+    epoch_signals,
+    epoch_close,
+    epoch_so_far,
+    epoch_settlement,
+)
 
 Asked = dict[str, list[tuple[dt.datetime, dg.RunRequest]]]
 
@@ -117,6 +131,58 @@ def test_a_running_epoch_is_scored_on_each_of_its_sessions_but_the_last() -> Non
         scored = [moment.astimezone(NEW_YORK).date() for moment, _ in requests]
         assert scored == list(Epoch.parse(epoch_id).sessions[:-1])
         assert [request.run_key for _, request in requests] == [f"{epoch_id}/{d}" for d in scored]
+
+
+def opened_in(first: dt.date, last: dt.date) -> dict[str, dt.date]:
+    """By epoch, the session whose close opens it: the newest before its week, by the calendar."""
+    sessions = sessions_between(first - WEEK, min(last + WEEK, LAST_DAY))
+    weeks = [(a, b) for a, b in pairwise(sessions) if a.isocalendar()[:2] != b.isocalendar()[:2]]
+    keys = set(EPOCHS.get_partition_keys())
+    opened = {Epoch.containing(after).id: before for before, after in weeks}
+    return {epoch: day for epoch, day in opened.items() if epoch in keys and first <= day <= last}
+
+
+@pytest.mark.parametrize("year", [2020, 2025])  # 2020: 53 weeks; 2025: W48 has a half day
+def test_stakes_are_recorded_five_minutes_after_an_epoch_opens(year: int) -> None:
+    assert epoch_snapshot.cron_schedule == "5,35 13-16 * * 1-5"
+    times = [f"{hour}:{minute}" for hour in (13, 14, 15, 16) for minute in ("05", "35")]
+    first, last = dt.date(year, 1, 1), dt.date(year, 12, 24)
+    weekdays = [day for day in days() if first <= day <= last and day.isoweekday() <= 5]
+    found = asked(epoch_snapshot, [in_new_york(day, time) for day in weekdays for time in times])
+    assert set(found) == set(opened_in(first, last))
+    for epoch_id, [(moment, request)] in found.items():
+        assert moment - Epoch.parse(epoch_id).opens_at == dt.timedelta(minutes=5)
+        assert request.run_key == epoch_id
+
+
+def test_a_half_day_opens_an_epoch_at_one_in_new_york() -> None:
+    day = dt.date(2025, 11, 28)
+    answer = tick(epoch_snapshot, in_new_york(day, "13:05"))
+    assert isinstance(answer, dg.RunRequest)
+    assert answer.partition_key == "2025-Q4-W49"
+    assert isinstance(tick(epoch_snapshot, in_new_york(day, "16:05")), dg.SkipReason)
+
+
+def test_the_universe_is_fixed_once_on_the_evening_of_the_close_that_opens_an_epoch() -> None:
+    assert epoch_universe.cron_schedule == "35 20 * * 1-5"
+    found = asked(epoch_universe, [evening(day) for day in days() if day.isoweekday() <= 5])
+    expected = opened_in(FIRST_DAY, LAST_DAY)
+    assert set(found) == set(expected)
+    for epoch_id, [(moment, request)] in found.items():
+        assert moment.astimezone(NEW_YORK).date() == expected[epoch_id]
+        assert request.run_key == epoch_id
+
+
+def test_signals_are_taken_once_on_the_first_evening_after_the_reveal_window() -> None:
+    assert epoch_signals.cron_schedule == "5 17 * * *"
+    found = asked(epoch_signals, [in_new_york(day, "17:05") for day in days()])
+    assert set(found) == configured_epochs()
+    for epoch_id, [(moment, request)] in found.items():
+        late = moment - Epoch.parse(epoch_id).opens_at - dt.timedelta(hours=48)
+        # it ends at 16:00, on weekends that change the clocks at 15:00 or 17:00, or two days after
+        # a half day at 13:00: the tick of the same day comes at 17:05
+        assert dt.timedelta(minutes=5) <= late <= dt.timedelta(hours=4, minutes=5)
+        assert request.run_key == epoch_id
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from quanta_pipelines.adapters.signal_store.errors import InvalidRecord, Outside
 from quanta_pipelines.protocol.epoch import Window
 from quanta_pipelines.protocol.errors import InvalidCommitment, ProtocolError
 
-Source = Literal["chain", "simulated"]
+Source = Literal["chain", "file", "simulated"]
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 TEXT_LIMIT, NAME_LIMIT, JSON_LIMIT = 4000, 64, 65_536  # characters

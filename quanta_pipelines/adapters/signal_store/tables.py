@@ -129,7 +129,7 @@ SNAPSHOTS = Table(
     Column("epoch_id", EPOCH_ID, primary_key=True),
     Column("emission_rao", BigInteger, nullable=False),
     Column("external_rao", BigInteger, nullable=False),
-    Column("source", String(9), nullable=False),  # 'chain' or 'simulated'
+    Column("source", String(9), nullable=False),  # 'chain', 'file' or 'simulated'
 )
 
 SNAPSHOT_STAKES = Table(
