@@ -45,27 +45,10 @@ def key(name: str) -> HotkeyPair:
     return HotkeyPair.from_seed(hashlib.sha256(f"test/{name}".encode()).digest())
 
 
-@dataclass
-class Service:
-    """A running service, and requests to it."""
+class Signing:
+    """Requests to a service at an address."""
 
     address: str
-    app: FastAPI
-
-    @property
-    def services(self) -> Services:
-        return self.app.state.services
-
-    @property
-    def store(self) -> SignalStore:
-        return self.services.store
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rsplit(":", 1)[1])
-
-    def at(self, moment: dt.datetime) -> None:
-        self.services.clock.set(moment)
 
     def get(self, target: str, **options: Any) -> requests.Response:
         return requests.get(self.address + target, timeout=30, **options)
@@ -113,6 +96,29 @@ class Service:
         return requests.request(
             method, self.address + target, json=body, headers=headers, timeout=30
         )
+
+
+@dataclass
+class Service(Signing):
+    """A running service in this process."""
+
+    address: str
+    app: FastAPI
+
+    @property
+    def services(self) -> Services:
+        return self.app.state.services
+
+    @property
+    def store(self) -> SignalStore:
+        return self.services.store
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rsplit(":", 1)[1])
+
+    def at(self, moment: dt.datetime) -> None:
+        self.services.clock.set(moment)
 
 
 def settings(home: Path, **changes: Any) -> Settings:
