@@ -8,7 +8,10 @@ import pytest
 from quanta_pipelines.protocol.epoch import Epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quanta_pipelines.resources import Platform
+    from tests.postgres_server import PostgresServer
 
 GENESIS = Epoch.parse("2019-Q2-W23")
 PLAYED = Epoch.range(GENESIS, "2019-Q3-W31")
@@ -42,6 +45,16 @@ def platform_at(home: Path) -> "Platform":
         warehouse=Warehouse(home / "warehouse"),
         data_docs=DataDocs(home / "data_docs"),
     )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """A running PostgreSQL server."""
+    from tests.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Signal stores to test with: the same tests run on SQLite and on PostgreSQL."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -10,14 +9,6 @@ import pytest
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.signal_store.tables import METADATA
 from tests.postgres_server import PostgresServer
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running server."""
-    server = PostgresServer()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(scope="session")

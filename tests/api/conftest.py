@@ -163,10 +163,22 @@ def serving(
         listening.close()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Address of a new store in PostgreSQL; empty for the SQLite file under a home."""
+    if request.param == "sqlite":
+        return ""
+    return str(request.getfixturevalue("postgres").create(request.module.__name__[-40:]))
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service over an empty home, with the universe of one epoch; tests use keys of their own."""
-    with serving(settings(tmp_path_factory.mktemp("service"))) as running:
+def service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Service]:
+    """A service over an empty home, with the universe of one epoch; tests use keys of their own.
+
+    Once on each database.
+    """
+    home = tmp_path_factory.mktemp("service")
+    with serving(settings(home, database_url=database_url)) as running:
         running.store.fix_universe(W48, UNIVERSE)
         yield running
 

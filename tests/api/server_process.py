@@ -1,7 +1,6 @@
 """The service as a process of its own, which a test may end as it likes."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,23 +22,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def service_environment(home: Path, database_url: str) -> dict[str, str]:
+    """What a service of a test is told: its home, its store, limits that it never reaches."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("QUANTA_")},
+        "QUANTA_HOME": str(home),
+        "QUANTA_DATABASE_URL": database_url,
+        "QUANTA_ENVIRONMENT": "development",
+        "QUANTA_ADMIN_TOKEN": ADMIN_TOKEN,
+        "QUANTA_RATE_PER_ADDRESS": "1000000/minute",
+        "QUANTA_RATE_PER_HOTKEY": "1000000/minute",
+        "QUANTA_LOG_LEVEL": "error",
+    }
+
+
 class ServerProcess(Signing):
     """``python -m quanta_pipelines.api`` over a home and a store."""
 
-    def __init__(self, home: Path, database_url: str = "", **settings: str) -> None:
+    def __init__(self, home: Path, database_url: str = "") -> None:
         self.address = f"http://127.0.0.1:{free_port()}"
         self._log = home / "service.log"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("QUANTA_")},
-            "QUANTA_HOME": str(home),
-            "QUANTA_DATABASE_URL": database_url,
-            "QUANTA_ENVIRONMENT": "development",
-            "QUANTA_ADMIN_TOKEN": ADMIN_TOKEN,
-            "QUANTA_RATE_PER_ADDRESS": "1000000/minute",
-            "QUANTA_RATE_PER_HOTKEY": "1000000/minute",
-            "QUANTA_LOG_LEVEL": "error",
-            "QUANTA_API_PORT": self.address.rsplit(":", 1)[1],
-            **settings,
+        self._environment = service_environment(home, database_url) | {
+            "QUANTA_API_PORT": self.address.rsplit(":", 1)[1]
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,13 +66,6 @@ class ServerProcess(Signing):
             else:
                 return
         raise TimeoutError(f"no answer within {STARTS_WITHIN:g} s: {self.log()}")
-
-    def kill(self) -> None:
-        """Ends it without a word, as a lost machine would."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        assert self._process.wait(timeout=30) == -signal.SIGKILL
-        self._process = None
 
     def stop(self) -> None:
         """Ends it in order, if it runs."""

@@ -36,6 +36,7 @@ from tests.conftest import PLAYED, platform_at
 BEFORE = PLAYED[-1]
 WEEK = BEFORE.next()
 HOUR = dt.timedelta(hours=1)
+MINERS = 256
 RAO = 10**9
 WEIGHTS = "/v1/validators/weights"
 EMISSION = 1_000 * RAO
@@ -130,7 +131,7 @@ def vote(server: ServerProcess, row: pd.DataFrame, data_hash: str) -> dict[str, 
     return answers
 
 
-def played(settled_home: Path, home: Path, count: int) -> Iterator[Week]:
+def played(settled_home: Path, home: Path) -> Iterator[Week]:
     shutil.copytree(settled_home, home)
     stakes = home / "stakes.json"
     stated = {"emission_rao": EMISSION, "stakes": {DEVELOPMENT_HOTKEY: OWN_STAKE, **STAKES}}
@@ -140,7 +141,7 @@ def played(settled_home: Path, home: Path, count: int) -> Iterator[Week]:
         [before] = Backfill(build_defs(platform=platform), instance).epochs([BEFORE])
         assert before.succeeded, before.problems
         assert record_opening_snapshot(platform, WEEK)
-        miners = players(count, WEEK.id, fix_opening_universe(platform, WEEK))
+        miners = players(MINERS, WEEK.id, fix_opening_universe(platform, WEEK))
         play(server, miners)
         run(platform, "signals", instance)
         run(platform, "close", instance)
@@ -163,13 +164,9 @@ def played(settled_home: Path, home: Path, count: int) -> Iterator[Week]:
     platform.store.close()
 
 
-@pytest.fixture(
-    scope="module", params=[64, pytest.param(256, marks=pytest.mark.soak)], ids="{} miners".format
-)
-def week(
-    request: pytest.FixtureRequest, settled_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Week]:
-    yield from played(settled_home, tmp_path_factory.mktemp("week") / "home", request.param)
+@pytest.fixture(scope="module")
+def week(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Week]:
+    yield from played(settled_home, tmp_path_factory.mktemp("week") / "home")
 
 
 def test_every_request_is_answered_as_the_rules_say(week: Week) -> None:
