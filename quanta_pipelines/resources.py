@@ -23,9 +23,9 @@ from quanta_pipelines.adapters.price_vendors import Outcome, PriceVendor, ask_ve
 from quanta_pipelines.adapters.price_vendors.configured import configured_vendors
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
+from quanta_pipelines.price_correction import standing_corrections
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ParameterOutOfRange
-from quanta_pipelines.protocol.observations import first_observed
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_version
 from quanta_pipelines.settings import Settings, current_settings
 
@@ -101,10 +101,7 @@ class Platform:
 
     def corrections(self, epoch: Epoch) -> pd.DataFrame:
         """The table ``price_corrections``: what stands for the sessions that vendors observe."""
-        first = first_observed(epoch, self.params)
-        standing = self.store.corrections.standing(first, epoch.sessions[-1])
-        standing.insert(0, "epoch_id", epoch.id)
-        return standing
+        return standing_corrections(self, epoch)
 
     def stamp(self) -> dict[str, str]:
         """Which rules a table is written under."""

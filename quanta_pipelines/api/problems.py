@@ -29,6 +29,7 @@ from quanta_pipelines.adapters.signal_store import (
 from quanta_pipelines.protocol.commit_reveal import Verdict
 from quanta_pipelines.protocol.errors import (
     InvalidCommitment,
+    InvalidCorrection,
     InvalidEpoch,
     InvalidPortfolio,
     InvalidWeights,
@@ -78,6 +79,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_portfolio": (422, "The portfolio breaks a limit"),
     "invalid_commitment": (422, "The commitment breaks a limit"),
     "invalid_weights": (422, "The vote breaks a limit"),
+    "invalid_correction": (422, "The correction breaks a limit"),
     "too_early": (425, "It is too early to reveal"),
     "rate_limited": (429, "Too many requests"),
     "internal_error": (500, "The service failed"),
@@ -106,6 +108,7 @@ _DOMAIN: tuple[tuple[type[Exception], str], ...] = (  # the first that fits
     (InvalidPortfolio, "invalid_portfolio"),
     (InvalidCommitment, "invalid_commitment"),
     (InvalidWeights, "invalid_weights"),
+    (InvalidCorrection, "invalid_correction"),
     (ProtocolError, "invalid_request"),
     (NothingPublished, "nothing_published"),
     (MissingTable, "epoch_not_settled"),

@@ -1,11 +1,13 @@
 """Bodies that the service takes. Unknown fields are refused: a misspelt one must not be lost."""
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from quanta_pipelines.adapters.signal_store import Role
 from quanta_pipelines.api.fields import ALICE, BOB, DecimalText, EpochId, Hex64, Hotkey, Moment
+from quanta_pipelines.protocol.corrections import Field as CorrectedField
 
 _COMMITMENT = "f68ff629c7c91c00363bb2484cf2782222f084eeba72adb0a996fa8b8af262c8"
 _POSITIONS: list[JsonValue] = [
@@ -193,6 +195,42 @@ class ParticipantRequest(Body):
     role: Role
     coldkey: Hotkey | None = None
     since: Moment | None = Field(default=None, description="The moment of receipt, if left out.")
+
+
+class CorrectionRequest(Body):
+    """What holds for one field of a ticker and session, whatever vendors say."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "epoch_id": "2019-Q3-W31",
+                    "ticker": "KO",
+                    "session": "2019-07-30",
+                    "field": "close",
+                    "value": 52.96,
+                    "old": "53.96",
+                    "author": "the operator on duty",
+                    "reason": "a vendor sent yesterday's close",
+                    "evidence": "the exchange's closing report of the day",
+                }
+            ]
+        }
+    )
+
+    epoch_id: EpochId = Field(description="An epoch that looks at the session.")
+    ticker: str = Field(min_length=1, max_length=16)
+    session: dt.date
+    field: CorrectedField
+    value: float = Field(ge=0, description="Dollars a share, or new shares for an old one.")
+    old: str | None = Field(
+        default=None,
+        max_length=40,
+        description="What is expected to be settled now, or `none`; another is refused.",
+    )
+    author: str = Field(min_length=1, max_length=64)
+    reason: str = Field(min_length=1, max_length=1000)
+    evidence: str = Field(min_length=1, max_length=1000)
 
 
 class DisputeRequest(Body):

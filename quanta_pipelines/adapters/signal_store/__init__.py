@@ -1,5 +1,6 @@
 """Signal store: the intake's and the service's records in SQLite or PostgreSQL."""
 
+from quanta_pipelines.adapters.signal_store.admin_log import AdminAction
 from quanta_pipelines.adapters.signal_store.corrections import PriceCorrections
 from quanta_pipelines.adapters.signal_store.disputes import Dispute, DisputeEvent
 from quanta_pipelines.adapters.signal_store.errors import (
@@ -28,6 +29,7 @@ from quanta_pipelines.adapters.signal_store.store import SignalStore
 
 __all__ = [
     "NONCE_WINDOW",
+    "AdminAction",
     "CommitReceipt",
     "ContradictsRecord",
     "Dispute",

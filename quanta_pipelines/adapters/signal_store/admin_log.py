@@ -1,9 +1,10 @@
 """What administrators did: actor, action and payload, for the audit."""
 
 import datetime as dt
+from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from quanta_pipelines.adapters.signal_store import database
 from quanta_pipelines.adapters.signal_store.frames import INSTANT, table_of
@@ -19,6 +20,33 @@ _ENTRIES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AdminAction:
+    """What an administrator does, to be logged in the transaction that does it."""
+
+    actor: str
+    action: str
+    payload: Json
+    at: dt.datetime
+
+
+def log_action(connection: Connection, action: AdminAction | None) -> int:
+    """Adds an entry to a transaction and returns its number; 0 where there is nothing to log."""
+    if action is None:
+        return 0
+    check_moment(action.at)
+    check_name("the actor of an action", action.actor)
+    check_name("an action", action.action)
+    row = {
+        "actor": action.actor,
+        "action": action.action,
+        "payload": json_text("the payload of an action", action.payload),
+        "at": action.at,
+    }
+    query = insert(ADMIN_ACTIONS).returning(ADMIN_ACTIONS.c.id)
+    return int(connection.execute(query, row).scalar_one())
+
+
 class AdminLog:
     """Log of administrators' actions. It takes every payload: the caller leaves secrets out."""
 
@@ -27,18 +55,8 @@ class AdminLog:
 
     def record(self, actor: str, action: str, payload: Json, *, at: dt.datetime) -> int:
         """Adds an entry and returns its number; the same action again is another entry."""
-        check_moment(at)
-        check_name("the actor of an action", actor)
-        check_name("an action", action)
-        row = {
-            "actor": actor,
-            "action": action,
-            "payload": json_text("the payload of an action", payload),
-            "at": at,
-        }
         with database.writing(self._engine, "admin log") as connection:
-            query = insert(ADMIN_ACTIONS).returning(ADMIN_ACTIONS.c.id)
-            return int(connection.execute(query, row).scalar_one())
+            return log_action(connection, AdminAction(actor, action, payload, at))
 
     def entries(
         self, *, since: dt.datetime | None = None, until: dt.datetime | None = None

@@ -7,6 +7,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Row, func, insert, select
 
 from quanta_pipelines.adapters.signal_store import database
+from quanta_pipelines.adapters.signal_store.admin_log import AdminAction, log_action
 from quanta_pipelines.adapters.signal_store.errors import ContradictsRecord
 from quanta_pipelines.adapters.signal_store.tables import PRICE_CORRECTIONS
 from quanta_pipelines.protocol.corrections import PriceCorrection, check_correction
@@ -33,8 +34,8 @@ class PriceCorrections:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record(self, correction: PriceCorrection) -> int:
-        """Adds a correction and returns its number.
+    def record(self, correction: PriceCorrection, *, audit: AdminAction | None = None) -> int:
+        """Adds a correction and returns its number; ``audit`` is logged in the same transaction.
 
         Raises ``InvalidCorrection`` where it lacks something, ``ContradictsRecord`` where its old
         value is not what the newest correction of the cell left, or the cell already holds the new
@@ -43,6 +44,7 @@ class PriceCorrections:
         check_correction(correction)
         with database.writing(self._engine, f"corrections of {correction.ticker}") as connection:
             _check_follows(_newest(connection, correction), correction)
+            log_action(connection, audit)
             row = {name: getattr(correction, name) for name in PriceCorrection.__slots__}
             query = insert(PRICE_CORRECTIONS).returning(PRICE_CORRECTIONS.c.id)
             return int(connection.execute(query, row).scalar_one())

@@ -2,13 +2,15 @@
 
 import datetime as dt
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pandas as pd
 from sqlalchemy import Connection, Engine, Select, func, insert, select
 
 from quanta_pipelines.adapters.signal_store import database
+from quanta_pipelines.adapters.signal_store.admin_log import AdminAction, log_action
 from quanta_pipelines.adapters.signal_store.errors import ContradictsRecord, NotRecorded
 from quanta_pipelines.adapters.signal_store.frames import INSTANT, table_of
 from quanta_pipelines.adapters.signal_store.records import (
@@ -77,9 +79,19 @@ class Disputes:
         self._engine = engine
 
     def open(
-        self, opened_by: str, epoch: Epoch, reason: str, evidence: Json, *, at: dt.datetime
+        self,
+        opened_by: str,
+        epoch: Epoch,
+        reason: str,
+        evidence: Json,
+        *,
+        at: dt.datetime,
+        audit: AdminAction | None = None,
     ) -> int:
-        """Records a dispute and returns its number; the same content again is the same dispute."""
+        """Records a dispute and returns its number; the same content again is the same dispute.
+
+        ``audit`` is logged in the same transaction, with the number as ``dispute_id``.
+        """
         check_moment(at)
         public_key(opened_by)
         check_text("the reason of a dispute", reason)
@@ -93,22 +105,32 @@ class Disputes:
         with database.writing(self._engine, f"disputes of {opened_by}") as connection:
             same = [DISPUTES.c[name] == value for name, value in row.items()]
             known = connection.scalar(select(DISPUTES.c.id).where(*same))
-            if known is not None:
-                return int(known)
-            query = insert(DISPUTES).returning(DISPUTES.c.id)
             values = {**row, "reason": reason, "evidence": text, "opened_at": at}
-            return int(connection.execute(query, values).scalar_one())
+            number = int(known or _inserted(connection, values))
+            log_action(connection, _numbered(audit, number))
+            return number
 
     def record(
-        self, dispute_id: int, event: DisputeEvent, actor: str, note: str = "", *, at: dt.datetime
+        self,
+        dispute_id: int,
+        event: DisputeEvent,
+        actor: str,
+        note: str = "",
+        *,
+        at: dt.datetime,
+        audit: AdminAction | None = None,
     ) -> None:
-        """Adds an event; to close a dispute as it was closed already changes nothing."""
+        """Adds an event; to close a dispute as it was closed already changes nothing.
+
+        ``audit`` is logged in the same transaction.
+        """
         check_moment(at)
         check_name("the actor of a dispute's event", actor)
         check_text("the note of a dispute's event", note)
         kind = DisputeEvent(event)
         with database.writing(self._engine, f"dispute {dispute_id}") as connection:
             _opened(connection, dispute_id, at)
+            log_action(connection, audit)
             past = connection.execute(_events_of(dispute_id)).all()
             last = past[-1] if past else None
             if last and (last.event, last.actor, last.note) == (kind, actor, note):
@@ -182,3 +204,12 @@ def _check_open(dispute_id: int, events: list[str]) -> None:
     for event in events:
         if event in _CLOSING:
             raise ContradictsRecord(f"dispute {dispute_id} is closed: it was {event}")
+
+
+def _inserted(connection: Connection, values: Mapping[str, object]) -> int:
+    query = insert(DISPUTES).returning(DISPUTES.c.id)
+    return int(connection.execute(query, dict(values)).scalar_one())
+
+
+def _numbered(audit: AdminAction | None, number: int) -> AdminAction | None:
+    return replace(audit, payload={"dispute_id": number}) if audit else None

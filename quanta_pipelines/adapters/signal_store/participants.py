@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Select, func, insert, select
 
 from quanta_pipelines.adapters.signal_store import database
+from quanta_pipelines.adapters.signal_store.admin_log import AdminAction, log_action
 from quanta_pipelines.adapters.signal_store.errors import ContradictsRecord
 from quanta_pipelines.adapters.signal_store.frames import INSTANT, table_of
 from quanta_pipelines.adapters.signal_store.records import check_moment
@@ -52,16 +53,24 @@ class Participants:
         self._engine = engine
 
     def register(
-        self, hotkey: str, role: Role, *, since: dt.datetime, coldkey: str | None = None
+        self,
+        hotkey: str,
+        role: Role,
+        *,
+        since: dt.datetime,
+        coldkey: str | None = None,
+        audit: AdminAction | None = None,
     ) -> None:
         """Records a role from a moment on; the role and coldkey that it has change nothing.
 
+        ``audit`` is logged in the same transaction.
         Without a coldkey the last known one stays: who could drop it would leave its cluster.
         """
         check_moment(since)
         for key in filter(None, (hotkey, coldkey)):
             public_key(key)
         with database.writing(self._engine, f"participant {hotkey}") as connection:
+            log_action(connection, audit)
             last, ordinal = _last(connection, hotkey)
             known = coldkey or (last.coldkey if last else None)
             if last and (last.role, last.coldkey) == (role, known):

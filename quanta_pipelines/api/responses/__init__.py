@@ -22,6 +22,7 @@ from quanta_pipelines.api.responses.health import (
 )
 from quanta_pipelines.api.responses.records import (
     ClockResponse,
+    CorrectionResponse,
     DisputeResponse,
     ParticipantResponse,
     PoolResponse,
@@ -48,6 +49,7 @@ __all__ = [
     "CommitResponse",
     "Component",
     "ConsensusResponse",
+    "CorrectionResponse",
     "DetailedHealthResponse",
     "DisputeResponse",
     "EpochPhaseNow",

@@ -1,6 +1,8 @@
 """Answers about pools, participants, disputes and the clock."""
 
-from pydantic import BaseModel
+import datetime as dt
+
+from pydantic import BaseModel, Field
 
 from quanta_pipelines.api.fields import ALICE, BOB, Moment
 from quanta_pipelines.api.responses.examples import RECEIVED, example
@@ -27,6 +29,28 @@ class ParticipantResponse(BaseModel):
     coldkey: str | None
     role: str
     since: Moment
+
+
+class CorrectionResponse(BaseModel):
+    """A correction as recorded; nothing runs again by it."""
+
+    model_config = example(
+        correction_id=4,
+        ticker="KO",
+        session="2019-07-30",
+        field="close",
+        old_value=53.96,
+        new_value=52.96,
+        epochs=["2019-Q3-W31", "2019-Q3-W32"],
+    )
+
+    correction_id: int
+    ticker: str
+    session: dt.date
+    field: str
+    old_value: float | None = Field(description="What was settled before; null for nothing.")
+    new_value: float
+    epochs: list[str] = Field(description="Published epochs that look at the session.")
 
 
 class DisputeResponse(BaseModel):
