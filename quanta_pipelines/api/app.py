@@ -17,6 +17,7 @@ from quanta_pipelines.api.middleware import (
     SecurityHeaders,
 )
 from quanta_pipelines.api.monitoring import service_log
+from quanta_pipelines.api.pages import KeptPages, Pages
 from quanta_pipelines.api.problems import HANDLED, answer
 from quanta_pipelines.api.rate_limits import RateLimits
 from quanta_pipelines.api.routes import (
@@ -35,7 +36,6 @@ from quanta_pipelines.settings import Settings, current_settings
 MIN_TOKEN = 32  # characters of the admin token in production
 
 ROUTERS = (
-    leaderboard.kept,  # asked for most, so it is looked at first
     leaderboard.router,
     signals.router,
     metrics.router,
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     services = Services(chosen, limits, service_log(chosen.log_level))
     app = FastAPI(title="QUANTA API", version="1.0.0", lifespan=_lifespan)
     app.state.services = services
-    app.state.pages = leaderboard.Pages()
+    app.state.pages = Pages()
     for router in ROUTERS:
         app.include_router(router)
     for error in HANDLED:
@@ -87,6 +87,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _add_layers(app: FastAPI, services: Services) -> None:
     """Layers around the routes; the one that is added last is the outermost."""
+    app.add_middleware(
+        KeptPages,
+        pages=app.state.pages,
+        marts=services.marts,
+        route=leaderboard.router.routes[0],
+        path=leaderboard.router.prefix,
+    )
     app.add_middleware(BodyLimit, most=services.settings.max_body_bytes)
     app.add_middleware(AddressLimit, limits=services.limits)
     if services.settings.origins:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from quanta_pipelines.api.problems import Problem
+from quanta_pipelines.api.window_counts import WindowCounts
 
 RETRY_REDIS_SECONDS = 10.0
 _REDIS_TIMEOUT = 0.5  # seconds
@@ -36,7 +37,7 @@ class RateLimits:
         return cls(parse(per_address), parse(per_hotkey), redis_url)
 
     def __post_init__(self) -> None:
-        self._memory = FixedWindowRateLimiter(MemoryStorage())
+        self._memory = FixedWindowRateLimiter(WindowCounts())
         if self.redis_url:
             storage = self._connected()
             self._redis = FixedWindowRateLimiter(storage)

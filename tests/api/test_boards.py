@@ -297,3 +297,37 @@ def test_consensus_is_served_by_rank(published: Service, published_home: Path) -
     assert ranks == sorted(table["rank"])
     weights = table.set_index("hotkey")["consensus_weight"]
     assert all(same(m["consensus_weight"], weights[m["miner_hotkey"]]) for m in served["miners"])
+
+
+# Pages that are kept
+
+
+def test_a_page_that_is_kept_is_answered_like_one_that_is_made(published: Service) -> None:
+    target = "/v1/leaderboard?limit=7&offset=3"
+    made, kept = published.get(target), published.get(target)
+    assert made.content == kept.content
+    passing = {"date", "x-request-id"}
+    shown = [{k.lower(): v for k, v in each.headers.items()} for each in (made, kept)]
+    assert {k: v for k, v in shown[0].items() if k not in passing} == {
+        k: v for k, v in shown[1].items() if k not in passing
+    }
+    assert shown[1]["x-content-type-options"] == "nosniff"
+    again = published.get(target, headers={"If-None-Match": kept.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_kept_page_is_counted_under_its_route_and_never_stands_for_another(
+    published: Service,
+) -> None:
+    line = 'quanta_http_requests_total{method="GET",route="/v1/leaderboard",status="200"}'
+
+    def counted() -> float:
+        text = published.get("/metrics").text
+        return float(next(each.rsplit(" ", 1)[1] for each in text.splitlines() if line in each))
+
+    published.get("/v1/leaderboard?limit=2")
+    before = counted()
+    published.get("/v1/leaderboard?limit=2")
+    assert counted() == before + 1
+    other = published.post("/v1/leaderboard?limit=2", {})
+    assert other.status_code == 405
