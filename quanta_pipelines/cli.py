@@ -206,13 +206,15 @@ def backtest(portfolio: TextIO, as_of: datetime, *, as_json: bool) -> None:
 def demo(first: Epoch, last: Epoch, *, as_json: bool) -> None:
     """Let a simulated population play real weeks of 2019, and run every epoch for real."""
     from quanta_pipelines.adapters.signal_store import NotRecorded
+    from quanta_pipelines.simulation.market import Market
     from quanta_pipelines.simulation.season import Season
 
     epochs = EpochRange().convert(f"{first}..{last}", None, click.get_current_context())
     settings = current_settings()
     _require_configured(epochs)
     platform = _platform(settings)
-    season = Season(platform.store, platform.vendors[0], settings.genesis, platform.params)
+    market = Market(platform.vendors)
+    season = Season(platform.store, market, settings.genesis, platform.params)
 
     def play(epoch: Epoch) -> None:
         try:

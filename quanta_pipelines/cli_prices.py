@@ -149,16 +149,23 @@ def disagreements(epoch: Epoch, *, as_json: bool) -> None:
 
 @prices.command("impact")
 @click.argument("epoch", type=EpochId())
+@click.option("--refetch", "again", is_flag=True, help="Ask all vendors again for EPOCH before.")
 @json_option
-def impact(epoch: Epoch, *, as_json: bool) -> None:
+def impact(epoch: Epoch, *, again: bool, as_json: bool) -> None:
     """Say what running EPOCH and all later ones again would change: prices, miners, rao.
 
-    Computes with the corrections that are recorded now, and writes nothing.
+    Computes with the corrections that are recorded now, and with kept replies of vendors that are
+    newer than the published prices. Publishes nothing. With --refetch the new replies are kept, so
+    the next run of EPOCH reads them.
     """
     from quanta_pipelines.price_impact import impact_lines, price_impact
+    from quanta_pipelines.price_refetch import newer_replies, refetch
 
     with _said(), _platform() as platform:
-        impacts = price_impact(platform, epoch)
+        for outcome in refetch(platform, epoch) if again else ():
+            lost = f", {len(outcome.losses)} tickers lost" if outcome.losses else ""
+            click.echo(f"{outcome.vendor}: {len(outcome.rows)} rows{lost}", err=True)
+        impacts = price_impact(platform, epoch, newer_replies(platform))
     if as_json:
         rows = [
             {**asdict(one), "moved_rao": one.moved_rao, "total_rao": one.total_rao}

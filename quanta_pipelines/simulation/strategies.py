@@ -7,6 +7,7 @@ apart.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 
 from quanta_pipelines.protocol.metrics import FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.simulation.keys import simulated_rng
 
 LEAST_NAMES = 6  # five names at a cap of 20 % leave no choice of weights
 
@@ -25,6 +27,15 @@ SECTORS = {
     "staples": ("KO", "PEP", "PG", "WMT"),
     "cyclicals": ("BBY", "GE", "HD"),
 }
+
+
+@cache
+def sector_of(ticker: str) -> str:
+    """The sector of a recorded stock; of any other ticker a simulated one, the same for good."""
+    for sector, tickers in SECTORS.items():
+        if ticker in tickers:
+            return sector
+    return str(simulated_rng("sector", ticker, "always").choice(list(SECTORS)))
 
 
 class Strategy(Protocol):
@@ -106,8 +117,9 @@ class SectorTilt:
     def conviction(self, history: pd.DataFrame, _rng: np.random.Generator) -> "pd.Series[float]":
         """One, times or over the tilt in the two sectors."""
         belief = pd.Series(1.0, index=history.columns)
-        belief[belief.index.isin(SECTORS[self.more])] *= self.tilt
-        belief[belief.index.isin(SECTORS[self.less])] /= self.tilt
+        sectors = belief.index.map(sector_of)
+        belief[sectors == self.more] *= self.tilt
+        belief[sectors == self.less] /= self.tilt
         return belief.nlargest(20)
 
 

@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import cache, cached_property
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from tests.vendor_replicas.truth import later_splits
@@ -49,13 +51,21 @@ class Replica:
     key: str
     quoted_at: datetime
     page: int = 50_000  # rows of a page, fewer to force several
+    adjusted: bool = False  # Yahoo's alone: the table is already on its basis
+
+    @cached_property
+    def by_ticker(self) -> Mapping[str, pd.DataFrame]:
+        return dict(iter(self.truth.groupby("ticker")))
+
+    def rows(self, ticker: str) -> pd.DataFrame:
+        return self.by_ticker.get(ticker, self.truth.head(0))
 
     def days(self, ticker: str, first: str, last: str) -> pd.DataFrame:
-        rows = self.truth[self.truth["ticker"] == ticker]
+        rows = self.rows(ticker)
         return rows[rows["session"].between(pd.Timestamp(first), pd.Timestamp(last))]
 
     def newest(self, ticker: str) -> "pd.Series | None":
-        rows = self.truth[self.truth["ticker"] == ticker]
+        rows = self.rows(ticker)
         return None if rows.empty else rows.iloc[-1]
 
     def respond(self, asked: Asked) -> Response:
@@ -70,7 +80,7 @@ class TiingoReplica(Replica):
             return reply(200, self._iex(asked.params["tickers"].split(",")))
         symbol = asked.path.split("/")[3]
         ticker = symbol.replace("-", ".")
-        if ticker not in set(self.truth["ticker"]):
+        if ticker not in self.by_ticker:
             return reply(404, {"detail": f"Error: Ticker '{symbol}' not found"})
         rows = self.days(ticker, asked.params["startDate"], asked.params["endDate"])
         return reply(200, [self._day(row) for row in rows.to_dict("records")])
@@ -190,8 +200,8 @@ class MassiveReplica(Replica):
                 {
                     "ticker": ticker,
                     "execution_date": f"{row['session']:%Y-%m-%d}",
-                    "split_from": 1 if row["split"] >= 1 else int(1 / row["split"]),
-                    "split_to": int(row["split"]) if row["split"] >= 1 else 1,
+                    "split_from": 1 if row["split"] >= 1 else 1 / row["split"],
+                    "split_to": row["split"] if row["split"] >= 1 else 1,
                 }
                 for row in rows[rows["split"] != 1].to_dict("records")
             ]
@@ -276,22 +286,22 @@ class YahooReplica(Replica):
 
     def _charts(self, asked: Asked) -> Response:
         symbol = asked.path.rsplit("/", 1)[1]
-        rows = self.truth[self.truth["ticker"] == symbol.replace("-", ".")]
+        ticker = symbol.replace("-", ".")
+        rows = self.rows(ticker)
         if rows.empty:
             error = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
             return reply(404, {"chart": {"result": None, "error": error}})
-        factor = later_splits(rows)
+        at = np.array([self._open(session) for session in rows["session"]])
+        first, last = (int(asked.params.get(name, at[-1])) for name in ("period1", "period2"))
+        rows, at = rows[at <= last], at[at <= last]  # what comes later is not known yet
+        factor = np.ones(len(rows)) if self.adjusted else later_splits(rows)
         seen = rows.assign(
             **{name: rows[name] / factor for name in ("open", "high", "low", "close", "dividend")},
             volume=rows["volume"] * factor,
-            at=[self._open(session) for session in rows["session"]],
+            at=at,
         )
-        if "period1" in asked.params:
-            span = int(asked.params["period1"]), int(asked.params["period2"])
-            seen = seen[seen["at"].between(*span)]
-        else:
-            seen = seen.iloc[-1:]
-        return reply(200, self._chart(symbol, seen, rows.iloc[-1]["close"]))
+        seen = seen[seen["at"] >= first]
+        return reply(200, self._chart(symbol, seen, self.rows(ticker).iloc[-1]["close"]))
 
     def _chart(self, symbol: str, seen: pd.DataFrame, newest: float) -> dict:
         meta = {
@@ -334,6 +344,7 @@ class YahooReplica(Replica):
         return {"chart": {"result": [result], "error": None}}
 
     @staticmethod
+    @cache
     def _open(session: date) -> int:
         day = pd.Timestamp(session).date()
         return int(datetime.combine(day, time(9, 30), NEW_YORK).astimezone(UTC).timestamp())

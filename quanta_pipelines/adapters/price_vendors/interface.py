@@ -97,7 +97,7 @@ class Outcome:
 
 
 @runtime_checkable
-class ArchivedVendor(Protocol):
+class ArchivedVendor(PriceVendor, Protocol):
     """A vendor whose replies are kept: a question that was answered is not asked again."""
 
     def ask(
@@ -114,6 +114,10 @@ class ArchivedVendor(Protocol):
         Kept replies that were fetched at ``since`` or later answer without the network. With
         ``refetch`` the vendor is asked in any case; its earlier replies are kept beside the new.
         """
+        ...
+
+    def from_archive(self) -> "ArchivedVendor":
+        """The same vendor without its network: a question without a kept reply is lost."""
         ...
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from quanta_pipelines.adapters.price_vendors.cache import NoCache
 from quanta_pipelines.adapters.price_vendors.errors import ReplyRefused, UnknownSymbol, VendorError
 from quanta_pipelines.adapters.price_vendors.interface import Loss, Outcome, observations, quotes
 from quanta_pipelines.adapters.price_vendors.reading import Answer, Freshness, ReplyReader, Round
@@ -135,6 +136,10 @@ class AskedVendor(ABC):
         rows = pd.concat(filled, ignore_index=True) if filled else observations(pd.DataFrame())
         return Outcome(self.name, rows, losses)
 
+    def from_archive(self) -> "AskedVendor":
+        """As ``ArchivedVendor`` says."""
+        return replace(self, reader=replace(self.reader, cache=NoCache()), fetch=_not_kept)
+
     def quotes(self, tickers: Sequence[str]) -> pd.DataFrame:
         """As ``QuoteVendor`` says."""
         ttl = timedelta(seconds=self.rules.price_cache_ttl_seconds)
@@ -189,6 +194,11 @@ class AskedVendor(ABC):
                 first.ticker,
                 first.reason,
             )
+
+
+def _not_kept(request: Request) -> Reply:
+    """Stands where a vendor would be asked."""
+    raise ReplyRefused(f"no good reply to {request.path} is kept")
 
 
 def sheet(
