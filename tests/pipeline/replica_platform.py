@@ -72,9 +72,7 @@ def frame_market(tables: Tables) -> Market:
     """The same tables without HTTP, as traded, for outsiders who have prices of their own."""
     known = {"basis": "as_traded", "fetched_at": pd.Timestamp("2020-01-01", tz="UTC")}
     return Market(
-        tuple(
-            FrameVendor(name, rows.assign(vendor=name, **known)) for name, rows in tables.items()
-        )
+        tuple(FrameVendor(name, rows.assign(vendor=name, **known)) for name, rows in tables.items())
     )
 
 
