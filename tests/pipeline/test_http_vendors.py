@@ -258,11 +258,11 @@ def test_no_fault_over_http_is_silent(
     fault: str,
     harmed: Callable[..., tuple[Platform, list[str]]],
     played: Played,
-    record_property: Callable[[str, object], None],
+    request: pytest.FixtureRequest,
 ) -> None:
     platform, failed = harmed(((vendor, fault),))
     found = ending(platform, played)
-    record_property("ending", f"{fault} | {vendor} | {found} | {failed[:1]}")
+    request.node.add_report_section("call", "ending", f"{fault} | {vendor} | {found} | {failed}")
     assert failed == []  # two honest vendors are enough
     assert found.held == 0
 
