@@ -85,11 +85,9 @@ def test_a_real_dispute_is_reported_corrected_and_run_again(
 
     said = CliRunner().invoke(main, ["prices", "disagreements", epoch.id, "--json"])
     assert said.exit_code == 0, said.output
-    found = [
-        tuple(row[name] for name in ("vendor", "ticker", "sessions_compared", "sessions_apart"))
-        + (row["first_session"], row["last_session"])
-        for row in json.loads(said.output)
-    ]
+    columns = ("vendor", "ticker", "sessions_compared", "sessions_apart")
+    columns += ("first_session", "last_session")
+    found = [tuple(row[name] for name in columns) for row in json.loads(said.output)]
     expected = []
     for vendor in ("tiingo", "yahoo"):
         for ticker, own in both.groupby("ticker"):
