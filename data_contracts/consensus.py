@@ -56,9 +56,48 @@ class Consensus(EpochTable, key=("hotkey",), invariants=("consensus_within_votes
     eligible: bool = text("Fulfils the conditions for rewards.")
     reason: str = text("Why it is not eligible; empty when it is.")
     n_validators: int = count("Validators that voted.", low=1)
+    dispute_flagged: bool = text("Too little of all eligible stake is near the agreed weight.")
 
     @pa.dataframe_check
     @classmethod
     def eligibility_has_a_reason(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         """A reason stands exactly where a miner is not eligible."""
         return frame["eligible"] == (frame["reason"] == "")
+
+
+class ValidatorBonds(
+    EpochTable, key=("validator", "hotkey"), invariants=("bonds_follow_their_mode",)
+):
+    """One row per validator and miner with a bond above 0: what the next epoch starts from."""
+
+    validator: str = hotkey("Validator")
+    hotkey: str = hotkey()
+    bond: float = fraction("Yuma 1: share of the miner's bonds. Yuma 3: the validator's own bond")
+
+
+class ValidatorResults(
+    EpochTable,
+    key=("validator",),
+    invariants=("dividends_sum_to_one", "trust_is_what_was_left"),
+):
+    """One row per eligible validator: how its vote stood and what share of dividends it earned."""
+
+    validator: str = hotkey("Validator")
+    stake_rao: int = rao("Stake at the snapshot")
+    voted: bool = text("Submitted a vote in its window.")
+    stake_share: float = fraction("Share of the present stake after capping, 0 if it did not count")
+    stake_cap: float = fraction("Largest share that one validator could have, 0 without consensus")
+    agreement: float = fraction("Part of the consensus that its row covers", nullable=True)
+    divergence: float = fraction("Half the L1 distance to the scaled consensus", nullable=True)
+    validator_trust: float = fraction("What clipping left of its row", nullable=True)
+    dividend_units: int = pa.Field(
+        ge=0, le=WEIGHT_UNITS, description="Dividend in units of 10^-9; they sum to 10^9, or to 0."
+    )
+    upheld_disputes: int = count("Disputes upheld against it that lowered its bonds this epoch.")
+
+    @pa.dataframe_check
+    @classmethod
+    def only_voters_count(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Who did not vote has no share of the stake and no trust."""
+        silent = (frame["stake_share"] == 0) & frame["validator_trust"].isna()
+        return frame["voted"] | silent

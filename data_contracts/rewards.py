@@ -54,7 +54,9 @@ class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger
         return frame["payout_rao"] == earned
 
 
-class LedgerEntries(EpochTable, key=("entry",), invariants=("ledger_closes",)):
+class LedgerEntries(
+    EpochTable, key=("entry",), invariants=("ledger_closes", "dividends_match_the_ledger")
+):
     """One row per movement of money in the epoch: double entry, never negative."""
 
     entry: int = count("Number of the movement within the epoch.", low=1)

@@ -2,7 +2,12 @@
 
 import re
 
-from data_contracts.consensus import Consensus, ValidatorWeights
+from data_contracts.consensus import (
+    Consensus,
+    ValidatorBonds,
+    ValidatorResults,
+    ValidatorWeights,
+)
 from data_contracts.contract import EpochTable
 from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
@@ -19,7 +24,7 @@ STAGES: dict[str, tuple[type[EpochTable], ...]] = {
     "market_data": (RawPrices, PriceCorrections, ValidatedPrices),
     "signals": (Commitments, Reveals, Portfolios),
     "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
-    "consensus": (ValidatorWeights, Consensus),
+    "consensus": (ValidatorWeights, Consensus, ValidatorBonds, ValidatorResults),
     "rewards": (Rewards, LedgerEntries),
 }
 

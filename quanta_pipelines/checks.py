@@ -100,6 +100,33 @@ def consensus_within_votes(look: Look) -> pd.DataFrame:
     )
 
 
+def bonds_follow_their_mode(look: Look) -> pd.DataFrame:
+    """Under Yuma 1 the bonds on each miner sum to one."""
+    return invariants.unbalanced_bonds(look("validator_bonds"), look.platform.params)
+
+
+def dividends_sum_to_one(look: Look) -> pd.DataFrame:
+    """Dividends sum to exactly one, or to nothing where no bond earns."""
+    return invariants.unshared_dividends(
+        look("validator_results"),
+        look("validator_bonds"),
+        look("consensus"),
+        look.platform.params,
+    )
+
+
+def trust_is_what_was_left(look: Look) -> pd.DataFrame:
+    """Each validator's trust is what is left of its row under the agreed weights."""
+    return invariants.mistrusted(
+        look("validator_results"), look("validator_weights"), look("consensus")
+    )
+
+
+def dividends_match_the_ledger(look: Look) -> pd.DataFrame:
+    """What the ledger moves to each validator is its share of their emission."""
+    return invariants.unmatched_dividends(look("validator_results"), look("ledger_entries"))
+
+
 def payouts_match_the_ledger(look: Look) -> pd.DataFrame:
     """What each miner is paid is what the ledger moves to it."""
     return invariants.unmatched_payouts(look("rewards"), look("ledger_entries"))
@@ -128,6 +155,10 @@ INVARIANTS: dict[str, Invariant] = {
         ranks_follow_scores,
         validators_rows_sum_to_one,
         consensus_within_votes,
+        bonds_follow_their_mode,
+        dividends_sum_to_one,
+        trust_is_what_was_left,
+        dividends_match_the_ledger,
         payouts_match_the_ledger,
         ledger_closes,
     )

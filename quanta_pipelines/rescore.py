@@ -57,6 +57,7 @@ class StoredVotes(SignalStore):
     def __init__(self, store: SignalStore, votes: pd.DataFrame) -> None:
         self._store, self._votes = store, votes
         self.corrections = store.corrections
+        self.disputes = store.disputes
 
     def snapshot(self, epoch_id: str) -> Snapshot:
         """What an epoch is settled with."""

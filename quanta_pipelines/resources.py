@@ -24,7 +24,7 @@ from quanta_pipelines.adapters.price_vendors.configured import configured_vendor
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.price_correction import standing_corrections
-from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.epoch import Epoch, voting_closes
 from quanta_pipelines.protocol.errors import ParameterOutOfRange
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams, params_version
 from quanta_pipelines.settings import Settings, current_settings
@@ -152,6 +152,16 @@ class EpochRun:
         if self._is_genesis(table, self.epoch):
             return None
         return self._earlier(table, self.epoch.previous(), gates)
+
+    def upheld_disputes(self) -> dict[str, int]:
+        """Disputes by the validator they were upheld against, that this epoch's bonds pay for.
+
+        Those that closed since the votes of the epoch before were in, so each counts once.
+        """
+        first = self.epoch <= self.platform.genesis
+        since = None if first else voting_closes(self.epoch.previous(), self.params)
+        until = voting_closes(self.epoch, self.params)
+        return self.platform.store.disputes.upheld(since, until)
 
     def history(self, table: str, gates: Sequence[str], sessions: int) -> list[pd.DataFrame]:
         """Published tables of the epochs before this one that hold the last ``sessions`` sessions.

@@ -2,10 +2,16 @@
 
 import pandas as pd
 
-from data_contracts.consensus import Consensus, ValidatorWeights
+from data_contracts.consensus import (
+    Consensus,
+    ValidatorBonds,
+    ValidatorResults,
+    ValidatorWeights,
+)
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import ballots, oracle
 from quanta_pipelines.protocol import consensus as voting
+from quanta_pipelines.protocol import validator_results as outcomes
 from quanta_pipelines.protocol.epoch import voting_closes
 from quanta_pipelines.resources import EpochRun
 
@@ -42,6 +48,45 @@ def consensus(
         scores,
         horizon_metrics,
         stakes=run.platform.store.snapshot(run.id).stakes,
+        epoch_id=run.id,
+        params=run.params,
+    )
+
+
+@epoch_asset(ValidatorBonds, due=voting_closes)
+def validator_bonds(
+    run: EpochRun,
+    validator_weights: pd.DataFrame,
+    consensus: pd.DataFrame,
+    scores: pd.DataFrame,
+) -> pd.DataFrame:
+    """Moves each validator's bonds from those of the epoch before towards its vote."""
+    return outcomes.bonds_table(
+        validator_weights,
+        consensus,
+        scores,
+        stakes=run.platform.store.snapshot(run.id).stakes,
+        previous=run.previous("validator_bonds", ValidatorBonds.gates()),
+        upheld=run.upheld_disputes(),
+        epoch_id=run.id,
+        params=run.params,
+    )
+
+
+@epoch_asset(ValidatorResults, due=voting_closes)
+def validator_results(
+    run: EpochRun,
+    validator_weights: pd.DataFrame,
+    consensus: pd.DataFrame,
+    validator_bonds: pd.DataFrame,
+) -> pd.DataFrame:
+    """Says how each validator's vote stood, and what its bonds earn of the miners' incentive."""
+    return outcomes.results_table(
+        validator_weights,
+        consensus,
+        validator_bonds,
+        stakes=run.platform.store.snapshot(run.id).stakes,
+        upheld=run.upheld_disputes(),
         epoch_id=run.id,
         params=run.params,
     )

@@ -16,13 +16,15 @@ def rewards(
     validator_weights: pd.DataFrame,
     scores: pd.DataFrame,
     commitments: pd.DataFrame,
+    validator_results: pd.DataFrame,
 ) -> Frames:
-    """Settles antes and emission in whole rao, with the carry of the epoch before."""
+    """Settles antes, emission and dividends in whole rao, with the carry of the epoch before."""
     snapshot = run.platform.store.snapshot(run.id)
     tables = settlement.settlement_tables(
         consensus,
         scores,
         commitments,
+        validator_results,
         emission_rao=snapshot.emission_rao,
         external_rao=snapshot.external_rao,
         carry_in_rao=ledger.carry_of(run.previous("ledger_entries", LedgerEntries.gates())),

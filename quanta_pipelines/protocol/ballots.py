@@ -1,14 +1,69 @@
-"""The table ``validator_weights``: this validator's own vote beside those of the others.
+"""The table ``validator_weights``, whose votes of it count, and its cells as a matrix.
 
 How a vote is computed lives in ``votes``, how votes become consensus in ``consensus``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from quanta_pipelines.protocol.epoch import Epoch, settles_at
+from quanta_pipelines.protocol.metrics import BoolArray, FloatArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.stakes import quorum
+from quanta_pipelines.protocol.votes import WEIGHT_UNITS
+
+
+@dataclass(frozen=True, slots=True)
+class Ballots:
+    """Cells of the votes that count, placed in a matrix of voters by miners."""
+
+    cells: pd.DataFrame
+    rows: npt.NDArray[np.intp]
+    columns: npt.NDArray[np.intp]
+    shape: tuple[int, int]
+
+    def reported(self) -> BoolArray:
+        """Where a voter has a cell."""
+        filled = np.zeros(self.shape, dtype=bool)
+        filled[self.rows, self.columns] = True
+        return filled
+
+    def matrix(self, column: str) -> FloatArray:
+        """One column of the votes, NaN where a voter has no cell."""
+        filled = np.full(self.shape, np.nan)
+        filled[self.rows, self.columns] = self.cells[column].to_numpy(dtype=np.float64)
+        return filled
+
+    def units(self) -> FloatArray:
+        """The weights in whole units, which floats hold exactly; a missing cell is a vote of 0."""
+        return np.nan_to_num(self.matrix("weight_units"), nan=0.0)
+
+    def weights(self) -> FloatArray:
+        """The weights as shares of a row."""
+        return self.units() / WEIGHT_UNITS
+
+
+def placed(votes: pd.DataFrame, voters: Sequence[str], hotkeys: "pd.Series[str]") -> Ballots:
+    """The voters' cells on these miners; what they say about others has no place."""
+    rows = pd.Index(voters).get_indexer(pd.Index(votes["validator"]))
+    columns = pd.Index(hotkeys).get_indexer(pd.Index(votes["hotkey"]))
+    counts = (rows >= 0) & (columns >= 0)
+    return Ballots(
+        votes.loc[counts], rows[counts], columns[counts], shape=(len(voters), len(hotkeys))
+    )
+
+
+def voters_of(votes: pd.DataFrame, stakes: Mapping[str, int], params: ProtocolParams) -> list[str]:
+    """Eligible validators with stake that voted; nobody where they are no quorum."""
+    names, voted = sorted(stakes), set(votes["validator"])
+    present = [name in voted for name in names]
+    if not quorum([stakes[name] for name in names], present, params.consensus.kappa):
+        return []
+    return [name for name, here in zip(names, present, strict=True) if here and stakes[name]]
 
 
 def ballots(

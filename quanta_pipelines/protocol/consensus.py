@@ -7,13 +7,12 @@ matrices in ``yuma``; their public names can be imported from here. What a tier 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from quanta_pipelines.protocol.ballots import Ballots, placed, voters_of
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.ranking import (
@@ -46,17 +45,21 @@ from quanta_pipelines.protocol.votes import (
 )
 from quanta_pipelines.protocol.yuma import (
     Clipped,
+    LiquidAlpha,
     YumaResult,
     clip,
+    dividends,
     median_of_reported,
     stake_weighted_median,
     yuma,
+    yuma_by,
 )
 
 __all__ = [
     "WEIGHT_UNITS",
     "CappedStakes",
     "Clipped",
+    "LiquidAlpha",
     "YumaResult",
     "agreement",
     "cap_stakes",
@@ -65,6 +68,7 @@ __all__ = [
     "consensus_table",
     "dispute_flagged",
     "divergence",
+    "dividends",
     "exact_stakes",
     "median_of_reported",
     "penalised_bonds",
@@ -75,6 +79,7 @@ __all__ = [
     "validator_row",
     "weight_units",
     "yuma",
+    "yuma_by",
 ]
 
 _COLUMNS = {
@@ -93,29 +98,8 @@ _COLUMNS = {
     "eligible": "bool",
     "reason": "object",
     "n_validators": "int64",
+    "dispute_flagged": "bool",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Ballots:
-    """Cells of the votes that count, placed in a matrix of voters by miners."""
-
-    cells: pd.DataFrame
-    rows: npt.NDArray[np.intp]
-    columns: npt.NDArray[np.intp]
-    shape: tuple[int, int]
-
-    def reported(self) -> BoolArray:
-        """Where a voter has a cell."""
-        filled = np.zeros(self.shape, dtype=bool)
-        filled[self.rows, self.columns] = True
-        return filled
-
-    def matrix(self, column: str) -> FloatArray:
-        """One column of the votes, NaN where a voter has no cell."""
-        filled = np.full(self.shape, np.nan)
-        filled[self.rows, self.columns] = self.cells[column].to_numpy(dtype=np.float64)
-        return filled
 
 
 def consensus_table(
@@ -134,27 +118,19 @@ def consensus_table(
     where ``rank_by`` is ``own_score``, the score; not who is ranked. Without a quorum, or where the
     votes rank nobody, the table has no row: no consensus.
     """
-    voters = _voters(validator_weights, stakes, params)
+    voters = voters_of(validator_weights, stakes, params)
     shares = capped_stakes([stakes[name] for name in voters], params).shares
     ranked = _ranked(validator_weights, scores, voters, shares, params)
     if ranked.empty:
         return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
-    ballots = _ballots(validator_weights, voters, ranked["hotkey"])
+    ballots = placed(validator_weights, voters, ranked["hotkey"])
     table = ranked[["hotkey", "final_score", "committed_at"]].assign(
         epoch_id=epoch_id,
         **_agreed(ballots, shares, params),
         n_validators=len(voters),
     )
+    table["dispute_flagged"] = _flagged(validator_weights, table, stakes, voters, params)
     return _judged(table, horizon_metrics, params)[list(_COLUMNS)].astype(_COLUMNS)
-
-
-def _voters(votes: pd.DataFrame, stakes: Mapping[str, int], params: ProtocolParams) -> list[str]:
-    """Eligible validators with stake that voted; nobody where they are no quorum."""
-    names, voted = sorted(stakes), set(votes["validator"])
-    present = [name in voted for name in names]
-    if not quorum([stakes[name] for name in names], present, params.consensus.kappa):
-        return []
-    return [name for name, here in zip(names, present, strict=True) if here and stakes[name]]
 
 
 def _ranked(
@@ -171,31 +147,19 @@ def _ranked(
     """
     revealed = scores[scores["standing"] != Standing.UNREVEALED]
     revealed = revealed.sort_values("hotkey", ignore_index=True)
-    reported = _ballots(votes, voters, revealed["hotkey"]).reported()
+    reported = placed(votes, voters, revealed["hotkey"]).reported()
     units, kappa = exact_stakes(shares), exact(params.consensus.kappa)
     support = reported.T.astype(object) @ np.array(units, dtype=object)
     enough = support * kappa.denominator >= kappa.numerator * sum(units)
     return revealed[np.asarray((support > 0) & enough, dtype=bool)].reset_index(drop=True)
 
 
-def _ballots(votes: pd.DataFrame, voters: Sequence[str], hotkeys: "pd.Series[str]") -> _Ballots:
-    """The voters' cells on these miners; what they say about others has no place."""
-    rows = pd.Index(voters).get_indexer(pd.Index(votes["validator"]))
-    columns = pd.Index(hotkeys).get_indexer(pd.Index(votes["hotkey"]))
-    counts = (rows >= 0) & (columns >= 0)
-    return _Ballots(
-        votes.loc[counts], rows[counts], columns[counts], shape=(len(voters), len(hotkeys))
-    )
-
-
 def _agreed(
-    ballots: _Ballots, shares: Sequence[Fraction], params: ProtocolParams
+    ballots: Ballots, shares: Sequence[Fraction], params: ProtocolParams
 ) -> dict[str, FloatArray]:
     """Weight, incentive and trust, and the medians of what was reported beside the weights."""
     median = params.consensus.median
-    # Whole units below 2^53, so floats hold them exactly; a missing cell is a vote of 0
-    units = np.nan_to_num(ballots.matrix("weight_units"), nan=0.0)
-    agreed = clip(units, shares, params.consensus.kappa, median=median)
+    agreed = clip(ballots.units(), shares, params.consensus.kappa, median=median)
     return {
         "consensus_weight": agreed.consensus / WEIGHT_UNITS,
         "incentive": agreed.incentive,
@@ -204,6 +168,25 @@ def _agreed(
         column: median_of_reported(ballots.matrix(column), shares, median=median)
         for column in ("composite", *drawdown_columns(params))
     }
+
+
+def _flagged(
+    votes: pd.DataFrame,
+    table: pd.DataFrame,
+    stakes: Mapping[str, int],
+    voters: Sequence[str],
+    params: ProtocolParams,
+) -> BoolArray:
+    """Miners whose agreed weight too little of all eligible stake is near."""
+    names = sorted(stakes)
+    cells = placed(votes, names, table["hotkey"]).weights()
+    return dispute_flagged(
+        cells,
+        table["consensus_weight"].to_numpy(dtype=np.float64),
+        [stakes[name] for name in names],
+        [name in voters for name in names],
+        params,
+    )
 
 
 def _judged(

@@ -18,6 +18,7 @@ from quanta_pipelines.protocol.params import ProtocolParams
 from quanta_pipelines.protocol.portfolio import portfolio_hash
 from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 
+BOND_TOLERANCE = 1e-9  # far above the rounding of as many published bonds as there are validators
 INTERNAL_ACCOUNTS = ("pool", "treasury", "burn", "carry", "validators", "owner")
 
 
@@ -205,6 +206,71 @@ def inconsistent_consensus(
         return consensus[~known]
     misplaced = misranked(consensus, "consensus_weight", "rank", params)
     return consensus[~known | consensus["hotkey"].isin(misplaced["hotkey"])]
+
+
+def unbalanced_bonds(bonds: pd.DataFrame, params: ProtocolParams) -> pd.DataFrame:
+    """Miners whose bonds do not sum to one, where bonds are shares of a miner (Yuma 1)."""
+    if params.consensus.bond_mode != "yuma1":
+        return bonds.head(0)
+    sums = bonds.groupby("hotkey", as_index=False)["bond"].sum()
+    odd: pd.DataFrame = sums.loc[(sums["bond"] - 1).abs() > BOND_TOLERANCE]
+    return odd
+
+
+def unshared_dividends(
+    results: pd.DataFrame, bonds: pd.DataFrame, consensus: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """The sum of all dividends, where it is neither one nor, without a bond that earns, nothing.
+
+    A bond earns on a miner with incentive; under Yuma 3 only for a validator with stake.
+    """
+    earning = bonds[bonds["hotkey"].isin(consensus.loc[consensus["incentive"] > 0, "hotkey"])]
+    if params.consensus.bond_mode != "yuma1":
+        staked = results.loc[results["stake_share"] > 0, "validator"]
+        earning = earning[earning["validator"].isin(staked)]
+    total = int(results["dividend_units"].sum())
+    due = WEIGHT_UNITS if len(earning) else 0
+    sums = pd.DataFrame({"dividend_units": [total], "due": [due]})
+    return sums[sums["dividend_units"] != sums["due"]]
+
+
+def mistrusted(results: pd.DataFrame, votes: pd.DataFrame, consensus: pd.DataFrame) -> pd.DataFrame:
+    """Validators whose trust is not the sum of their weights, each at most the agreed one."""
+    cells = votes.merge(consensus[["hotkey", "consensus_weight"]], on="hotkey")
+    agreed = np.rint(cells["consensus_weight"] * WEIGHT_UNITS).astype("int64")
+    left = cells["weight_units"].clip(upper=agreed).groupby(cells["validator"]).sum()
+    names = results["validator"]
+    due = names.map(left).fillna(0) / WEIGHT_UNITS
+    due = due.where(names.isin(votes["validator"]) & (len(consensus) > 0))
+    found = results["validator_trust"]
+    same = (found.isna() & due.isna()) | ((found - due).abs() <= BOND_TOLERANCE)
+    offending: pd.DataFrame = results.assign(due=due)[["validator", "validator_trust", "due"]]
+    return offending[~same]
+
+
+def unmatched_dividends(results: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
+    """Validators that the ledger pays a rao or more beside their share of what was emitted.
+
+    Where anything was earned, all of it is paid: nothing stays in ``validators``.
+    """
+    emitted = int(ledger.loc[ledger["to_account"] == "validators", "amount_rao"].sum())
+    paid = ledger[ledger["to_account"].str.startswith("validator:")]
+    moved = paid["amount_rao"].groupby(paid["to_account"].str.removeprefix("validator:")).sum()
+    units = results.set_index("validator")["dividend_units"]
+    both = pd.DataFrame(
+        {
+            "dividend_units": _whole(units, units.index.union(moved.index)),
+            "moved_rao": _whole(moved, units.index.union(moved.index)),
+        }
+    ).assign(emitted_rao=emitted)
+    apart = [
+        abs(rao * WEIGHT_UNITS - emitted * unit) >= WEIGHT_UNITS
+        for rao, unit in zip(
+            both["moved_rao"].tolist(), both["dividend_units"].tolist(), strict=True
+        )
+    ]
+    lost = bool(units.any()) and emitted != int(moved.sum())
+    return both[lost | np.array(apart, dtype=bool)].rename_axis("validator").reset_index()
 
 
 def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:

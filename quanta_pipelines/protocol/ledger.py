@@ -47,17 +47,34 @@ def escrow(hotkey: str) -> str:
     return f"escrow:{hotkey}"
 
 
-def movements(settlement: Settlement, antes: Mapping[str, int]) -> list[Movement]:
+def validator(hotkey: str) -> str:
+    """Account of a validator."""
+    return f"validator:{hotkey}"
+
+
+def movements(
+    settlement: Settlement, antes: Mapping[str, int], dividends: Mapping[str, int] | None = None
+) -> list[Movement]:
     """All movements of a settlement, in the order in which the money flows, then by hotkey.
 
-    ``antes`` are those that were posted, refused ones included. Nothing moves where the amount is
-    0. Afterwards the pool and every escrow are empty.
+    ``antes`` are those that were posted, refused ones included. ``dividends`` are the validators'
+    emission by hotkey, all of it or, where nobody earned any, nothing: then it waits in
+    ``validators``. Nothing moves where the amount is 0. Afterwards the pool and every escrow are
+    empty.
     """
+    earned, emitted = dict(dividends or {}), settlement.validator_emission_rao
+    if earned and sum(earned.values()) != emitted:
+        raise InvalidEntries(f"dividends of {sum(earned.values())} rao, {emitted} were emitted")
     settled = {each.hotkey: each.ante_rao for each in settlement.allocations}
     refused = {hotkey: antes.get(hotkey, 0) for hotkey in settlement.refused}
     if settled | refused != dict(antes):
         raise InvalidEntries("the antes that were posted are not those that were settled")
-    flow = (*_antes(settlement, antes), *_income(settlement), *_spending(settlement))
+    flow = (
+        *_antes(settlement, antes),
+        *_income(settlement),
+        *_dividends(earned),
+        *_spending(settlement),
+    )
     return [movement for movement in flow if movement.amount_rao]
 
 
@@ -81,6 +98,11 @@ def _income(settlement: Settlement) -> Iterator[Movement]:
     yield Movement(ISSUANCE, OWNER, settlement.owner_emission_rao, "emission")
     yield Movement(EXTERNAL, POOL, settlement.external_rao, "external")
     yield Movement(CARRY, POOL, settlement.carry_in_rao, "carry_in")
+
+
+def _dividends(earned: Mapping[str, int]) -> Iterator[Movement]:
+    for hotkey, amount in sorted(earned.items()):
+        yield Movement(VALIDATORS, validator(hotkey), amount, "dividend")
 
 
 def _spending(settlement: Settlement) -> Iterator[Movement]:

@@ -232,10 +232,17 @@ class ConsensusParams(_Ranged):
     kappa: Decimal = _number("0.5", "share of stake that must support a weight", 0.001, 1, "1.3")
     bond_ema_alpha: float = _number(0.1, "weight of the new observation", 0, 1, "1.3")
     bond_penalty_beta: float = _number(1.0, "share of clipping that bonds feel", 0, 1, "P8")
+    bond_mode: str = _choice(("yuma1", "yuma3", "yuma3_liquid"), "how bonds grow and what they earn", "P8")
+    liquid_alpha_low: float = _number(0.7, "weight of the new observation far below the midpoint", 0, 1, "P8")
+    liquid_alpha_high: float = _number(0.9, "weight of the new observation far above the midpoint", 0, 1, "P8")
+    liquid_alpha_steepness: float = _number(10.0, "of the logistic curve, per unit of distance", 0, 1000, "P8")
+    liquid_alpha_midpoint: float = _number(0.5, "distance from consensus", 0, 1, "P8")
     commit_reveal_delay_hours: int = _number(14, "hours from commitment to reveal", 0, 48, "1.3")
     commitment_expiry_hours: int = _number(48, "hours a commitment lives", 1, 168, "1.3")
     dispute_supermajority: Decimal = _number("0.66", "share of eligible stake", 0.5, 1, "1.3")
     dispute_bond_penalty: Decimal = _number("0.01", "share of bonds, once per upheld dispute", 0, 1, "1.3")
+    dispute_distance: Decimal = _number("0.10", "share of the consensus weight that is still near it", 0, 1, "P8")
+    dispute_distance_floor: Decimal = _number("0.000001", "weight that is near any consensus", 0, 1, "P8")
     dispute_window_hours: int = _number(24, "hours after consensus", 0, 336, "P1")
     max_validator_stake: Decimal = _number("0.05", "share of stake", 0.001, 1, "1.3")
     max_stake_growth: Decimal = _number("3", "times its raw share that capping may give", 1, 1000, "P8")
@@ -252,6 +259,7 @@ class ConsensusParams(_Ranged):
     def __post_init__(self) -> None:
         _Ranged.__post_init__(self)
         self._require_order("collusion_epochs", "collusion_window")
+        self._require_order("liquid_alpha_low", "liquid_alpha_high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from quanta_pipelines.protocol.ledger import ledger_table, movements
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
 from quanta_pipelines.protocol.rewards import Allocation, Settlement, settle
+from quanta_pipelines.protocol.validator_results import dividend_payouts
 
 _COLUMNS = {
     "epoch_id": "object",
@@ -55,6 +56,7 @@ def settlement_tables(
     consensus: pd.DataFrame,
     scores: pd.DataFrame,
     commitments: pd.DataFrame,
+    validator_results: pd.DataFrame | None = None,
     *,
     emission_rao: int,
     external_rao: int,
@@ -72,7 +74,8 @@ def settlement_tables(
     unrevealed ones included, and the rest is carried. Without any vote nobody was ranked, and what
     was not revealed is forfeited as ever.
     ``cluster_members`` are further members of clusters: the unranked among them forfeit their ante
-    below the penalty cut.
+    below the penalty cut. ``validator_results`` say how the validators' emission is shared; without
+    them, or where nobody earned a dividend, it waits in the account ``validators``.
     """
     known = _known(consensus, scores, commitments, voted=voted)
     entries = _entries(known, consensus, params)
@@ -86,11 +89,16 @@ def settlement_tables(
         params=params,
     )
     antes = {entry.hotkey: entry.ante_rao for entry in entries}
+    earned = (
+        {}
+        if validator_results is None
+        else dividend_payouts(validator_results, settlement.validator_emission_rao)
+    )
     return SettlementTables(
         rewards=_rewards_table(
             settlement, antes, dict(zip(known["hotkey"], known["reason"], strict=True)), epoch_id
         ),
-        ledger_entries=ledger_table(movements(settlement, antes), epoch_id),
+        ledger_entries=ledger_table(movements(settlement, antes, earned), epoch_id),
     )
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from quanta_pipelines.protocol.apportion import part
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
@@ -21,7 +22,6 @@ from quanta_pipelines.protocol.yuma import row_sums
 WEIGHT_UNITS = 10**9  # a row's sum; data_contracts.consensus has to repeat it
 _SCORE_UNITS = 10**6  # scores carry 6 decimals
 _U16 = 65_535
-_EPS_UNITS, _NEARBY_PERCENT = 1_000, 10  # distance from consensus: max(1e-6, 10 %)
 
 
 def weight_units(final_scores: FloatArray) -> IntArray:
@@ -125,15 +125,23 @@ def dispute_flagged(
 ) -> BoolArray:
     """Miners on whom too little of all eligible stake is near the consensus.
 
-    One row and one stake per eligible validator. Near is within 10 % of the consensus weight, or
-    10^-6 where that is more; who is not ``present`` is near nothing but counts in the total.
+    One row and one stake per eligible validator. Near is within ``dispute_distance`` of the
+    consensus weight, or ``dispute_distance_floor`` where that is more, compared in whole units;
+    who is not ``present`` is near nothing but counts in the total.
     """
     given, agreed = (np.rint(np.asarray(of) * WEIGHT_UNITS) for of in (weights, consensus))
-    allowed = np.maximum(100 * _EPS_UNITS, _NEARBY_PERCENT * agreed)
-    near = (100 * np.abs(given - agreed) <= allowed) & np.asarray(present, dtype=bool)[:, None]
+    rules = params.consensus
+    distance = [
+        max(
+            part(rules.dispute_distance, int(unit)),
+            part(rules.dispute_distance_floor, WEIGHT_UNITS),
+        )
+        for unit in agreed
+    ]
+    near = (np.abs(given - agreed) <= distance) & np.asarray(present, dtype=bool)[:, None]
     units = exact_stakes(stakes)
     support = near.T.astype(object) @ np.array(units, dtype=object)
-    asked = exact(params.consensus.dispute_supermajority)
+    asked = exact(rules.dispute_supermajority)
     return np.asarray(support * asked.denominator < asked.numerator * sum(units), dtype=np.bool_)
 
 

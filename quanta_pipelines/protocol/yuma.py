@@ -7,16 +7,27 @@ gets the same bytes. Capping stakes and quorum live in ``stakes``, the tables in
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.stakes import Exact, Stakes, exact, exact_stakes
 
 # Far above the rounding of 10^5 added shares; what lies closer to kappa is decided in integers
 _DOUBT = 1e-9
-_LIQUID_STEEPNESS, _LIQUID_MIDPOINT = 10.0, 0.5
+_RULES = QUANTA.consensus  # where the defaults of all arguments stand
+
+
+class LiquidAlpha(NamedTuple):
+    """Bounds of a cell's weight of the new observation, and the logistic curve between them."""
+
+    low: float
+    high: float
+    steepness: float = _RULES.liquid_alpha_steepness
+    midpoint: float = _RULES.liquid_alpha_midpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +53,9 @@ class YumaResult(Clipped):
 def stake_weighted_median(
     weights: FloatArray,
     stakes: Stakes,
-    kappa: Exact = Fraction(1, 2),
+    kappa: Exact = _RULES.kappa,
     *,
-    median: str = "inclusive",
+    median: str = _RULES.median,
 ) -> FloatArray:
     """Largest weight per miner that at least ``kappa`` of the stake supports.
 
@@ -59,9 +70,9 @@ def stake_weighted_median(
 def median_of_reported(
     values: FloatArray,
     stakes: Stakes,
-    kappa: Exact = Fraction(1, 2),
+    kappa: Exact = _RULES.kappa,
     *,
-    median: str = "inclusive",
+    median: str = _RULES.median,
 ) -> FloatArray:
     """The same among the validators that reported a cell; NaN in ``values`` means not reported.
 
@@ -116,9 +127,9 @@ def _exactly_enough(
 def clip(
     weights: FloatArray,
     stakes: Stakes,
-    kappa: Exact = Fraction(1, 2),
+    kappa: Exact = _RULES.kappa,
     *,
-    median: str = "inclusive",
+    median: str = _RULES.median,
 ) -> Clipped:
     """Consensus, and the weights cut down to it; rows are taken as they are."""
     weights = _checked(weights, stakes)
@@ -136,35 +147,34 @@ def yuma(
     weights: FloatArray,
     stakes: Stakes,
     *,
-    kappa: Exact = Fraction(1, 2),
+    kappa: Exact = _RULES.kappa,
+    median: str = _RULES.median,
     bonds: FloatArray | None = None,
     mode: str = "yuma1",
     row_normalise: bool = True,
-    bond_alpha: float = 0.1,
-    bond_penalty: float = 1.0,
-    liquid_alpha: tuple[float, float] | None = None,
+    bond_alpha: float = _RULES.bond_ema_alpha,
+    bond_penalty: float = _RULES.bond_penalty_beta,
+    liquid_alpha: tuple[float, ...] | None = None,
 ) -> YumaResult:
     """One epoch of Yuma consensus; stakes are taken as they are, uncapped.
 
     ``bonds`` are those of the epoch before, none at genesis. ``bond_alpha`` is the weight of the
-    new observation; with ``liquid_alpha=(lo, hi)`` in mode ``yuma3`` it follows each cell's
-    distance from consensus. An empty row or column, or no stake at all, gives zeros and trust NaN.
+    new observation; with ``liquid_alpha=(lo, hi)``, or a ``LiquidAlpha``, in mode ``yuma3`` it
+    follows each cell's distance from consensus. An empty row or column, or no stake at all, gives
+    zeros and trust NaN. ``yuma_by`` takes all of it from a rule set.
     """
+    if mode not in ("yuma1", "yuma3") or (liquid_alpha is not None and mode != "yuma3"):
+        raise InvalidWeights(f"mode is yuma1 or yuma3, liquid alpha needs yuma3; got {mode}")
     given = _checked(weights, stakes)
     given = normalised_rows(given) if row_normalise else given
-    agreed = clip(given, stakes, kappa)
+    agreed = clip(given, stakes, kappa, median=median)
     watched = given + bond_penalty * (agreed.clipped - given)
     old = np.zeros_like(given) if bonds is None else _checked(bonds, stakes)
-    shares = _shares(stakes)
-    if mode == "yuma1" and liquid_alpha is None:
-        new = _bonds_of_stake(watched, shares, old, bond_alpha)
-        earned = row_sums(new * agreed.incentive)
-    elif mode == "yuma3":
+    if mode == "yuma1":
+        new = _bonds_of_stake(watched, _shares(stakes), old, bond_alpha)
+    else:
         alpha = bond_alpha if liquid_alpha is None else _liquid(watched, old, agreed, liquid_alpha)
         new = np.minimum(1.0, (1 - alpha) * old + alpha * watched)
-        earned = shares * row_sums(_normalised_columns(new) * agreed.incentive)
-    else:
-        raise InvalidWeights(f"mode is yuma1 or yuma3, liquid alpha needs yuma3; got {mode}")
     return YumaResult(
         consensus=agreed.consensus,
         clipped=agreed.clipped,
@@ -173,27 +183,70 @@ def yuma(
         incentive=agreed.incentive,
         validator_trust=row_sums(agreed.clipped),
         bonds=new,
-        dividends=_normalised(earned),
+        dividends=dividends(new, agreed.incentive, stakes, mode=mode),
     )
+
+
+def yuma_by(
+    params: ProtocolParams,
+    weights: FloatArray,
+    stakes: Stakes,
+    *,
+    bonds: FloatArray | None = None,
+    row_normalise: bool = True,
+) -> YumaResult:
+    """``yuma`` with everything that a rule set says."""
+    rules = params.consensus
+    mode, _, liquid = rules.bond_mode.partition("_")
+    curve = LiquidAlpha(
+        rules.liquid_alpha_low,
+        rules.liquid_alpha_high,
+        rules.liquid_alpha_steepness,
+        rules.liquid_alpha_midpoint,
+    )
+    return yuma(
+        weights,
+        stakes,
+        kappa=rules.kappa,
+        median=rules.median,
+        bonds=bonds,
+        mode=mode,
+        row_normalise=row_normalise,
+        bond_alpha=rules.bond_ema_alpha,
+        bond_penalty=rules.bond_penalty_beta,
+        liquid_alpha=curve if liquid else None,
+    )
+
+
+def dividends(
+    bonds: FloatArray, incentive: FloatArray, stakes: Stakes, *, mode: str = "yuma1"
+) -> FloatArray:
+    """What bonds ``[v, m]`` earn of the miners' incentive ``[m]``; sums to 1, or all 0.
+
+    In ``yuma1`` bonds were bought by stake; in ``yuma3`` they are a validator's own and its stake
+    counts when they earn.
+    """
+    if mode == "yuma1":
+        return _normalised(row_sums(bonds * incentive))
+    return _normalised(_shares(stakes) * row_sums(normalised_columns(bonds) * incentive))
 
 
 def _bonds_of_stake(
     watched: FloatArray, shares: FloatArray, old: FloatArray, alpha: float
 ) -> FloatArray:
     """Yuma 1: bonds are shares of a miner, bought by stake."""
-    bought = _normalised_columns(shares[:, None] * watched)
-    return _normalised_columns(alpha * bought + (1 - alpha) * _normalised_columns(old))
+    bought = normalised_columns(shares[:, None] * watched)
+    return normalised_columns(alpha * bought + (1 - alpha) * normalised_columns(old))
 
 
 def _liquid(
-    watched: FloatArray, old: FloatArray, agreed: Clipped, bounds: tuple[float, float]
+    watched: FloatArray, old: FloatArray, agreed: Clipped, bounds: tuple[float, ...]
 ) -> FloatArray:
     """Yuma 3: bonds move faster in a cell that leaves consensus upwards or is sold off."""
-    low, high = bounds
+    low, high, slope, midpoint = LiquidAlpha(*bounds)
     bought, sold = watched - agreed.consensus, old - watched
     distance = np.clip(np.where(watched >= old, bought, sold), 0.0, 1.0)
-    steepness = -_LIQUID_STEEPNESS * (distance - _LIQUID_MIDPOINT)
-    alpha: FloatArray = low + (high - low) / (1 + np.exp(steepness))
+    alpha: FloatArray = low + (high - low) / (1 + np.exp(-slope * (distance - midpoint)))
     return alpha
 
 
@@ -226,7 +279,8 @@ def normalised_rows(weights: FloatArray) -> FloatArray:
     return np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
 
 
-def _normalised_columns(matrix: FloatArray) -> FloatArray:
+def normalised_columns(matrix: FloatArray) -> FloatArray:
+    """Columns that sum to 1; one without any bond stays empty."""
     sums = _weighted_sum(np.ones(len(matrix)), matrix)
     return np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
 

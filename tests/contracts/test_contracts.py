@@ -20,6 +20,7 @@ HEX64 = "0123456789abcdef" * 4
 # What the last column of a key runs through; the other columns of a key stay the same.
 SERIES: dict[str, list[Any]] = {
     "hotkey": MINERS,
+    "validator": MINERS,
     "ticker": TICKERS,
     "session": SESSIONS,
     "horizon": [7, 30, 90],
@@ -47,6 +48,7 @@ VALUES: dict[str, Any] = {
     "final_tier": "profitable",
     "portfolio_tier": "low",
     "eligible": True,
+    "voted": True,
     "final": True,
     "verdict": "expired",
     "positions": "AAPL:0.200000",
@@ -101,6 +103,7 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("provisional_scores", "ranked_have_a_score", {"standing": "provisional"}),
     ("provisional_scores", "isin([False])", {"final": True}),
     ("consensus", "eligibility_has_a_reason", {"eligible": False}),
+    ("validator_results", "only_voters_count", {"voted": False}),
     ("rewards", "unranked_have_a_reason", {"standing": "provisional"}),
     ("rewards", "payout_adds_up", {"payout_rao": 149}),
     ("ledger_entries", "accounts_differ", {"to_account": "pool"}),

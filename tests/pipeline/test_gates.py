@@ -25,6 +25,7 @@ from quanta_pipelines.protocol import (
     returns,
     scoring,
     settlement,
+    validator_results,
 )
 from quanta_pipelines.resources import Platform
 
@@ -43,7 +44,15 @@ DOWNSTREAM = {
     "scores": ["validator_weights"],
     "validator_weights": ["consensus"],
     "consensus": ["rewards", "ledger_entries"],
+    "validator_bonds": ["validator_results"],
+    "validator_results": ["rewards", "ledger_entries"],
 }
+
+BONDS, DIVIDENDS, TRUST = (
+    "bonds_follow_their_mode",
+    "dividends_sum_to_one",
+    "trust_is_what_was_left",
+)
 
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -125,6 +134,27 @@ def invented_weight(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(consensus_weight=weight)
 
 
+def negative_bond(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(bond=frame["bond"].mask(frame.index == 0, -0.01))
+
+
+def lost_bond(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame.index != 0].reset_index(drop=True)
+
+
+def silent_stake(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(voted=False)
+
+
+def lost_dividend(frame: pd.DataFrame) -> pd.DataFrame:
+    most = frame["dividend_units"].idxmax()
+    return frame.assign(dividend_units=frame["dividend_units"] - (frame.index == most))
+
+
+def more_trust(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(validator_trust=frame["validator_trust"].mask(frame.index == 0, 1.0))
+
+
 def negative_ante(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(ante_rao=frame["ante_rao"].mask(frame.index == 0, -1))
 
@@ -173,6 +203,11 @@ POISONS = (
     Poison("validator_weights", ballots, "ballots", lost_weight, "validators_rows_sum_to_one"),
     Poison("consensus", consensus, "consensus_table", unknown_tier, "contract"),
     Poison("consensus", consensus, "consensus_table", invented_weight, "consensus_within_votes"),
+    Poison("validator_bonds", validator_results, "bonds_table", negative_bond, "contract"),
+    Poison("validator_bonds", validator_results, "bonds_table", lost_bond, BONDS),
+    Poison("validator_results", validator_results, "results_table", silent_stake, "contract"),
+    Poison("validator_results", validator_results, "results_table", lost_dividend, DIVIDENDS),
+    Poison("validator_results", validator_results, "results_table", more_trust, TRUST),
 )
 
 
@@ -242,6 +277,14 @@ def lose_a_rao(tables: Any) -> Any:
     return tables.__class__(rewards=tables.rewards, ledger_entries=ledger)
 
 
+def short_dividend(tables: Any) -> Any:
+    """A validator is two rao short, and the next one has them."""
+    ledger = tables.ledger_entries.copy()
+    first, second = ledger.index[ledger["reason"] == "dividend"][:2]
+    ledger.loc[[first, second], "amount_rao"] += [-2, 2]
+    return tables.__class__(rewards=tables.rewards, ledger_entries=ledger)
+
+
 def underpay(tables: Any) -> Any:
     """A payout is one rao short of its parts."""
     paid = tables.rewards.copy()
@@ -284,6 +327,22 @@ def test_a_lost_rao_is_seen_on_both_tables(
     short = offending_rows(failed_check(instance, "rewards", "payouts_match_the_ledger"))
     assert len(short) == 1
     assert int(short[0]["payout_rao"]) - int(short[0]["moved_rao"]) == 1
+
+
+def test_a_dividend_that_is_not_paid_in_full_is_seen(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = settlement.settlement_tables
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            settlement, "settlement_tables", lambda *a, **k: short_dividend(honest(*a, **k))
+        )
+        assert not run_epoch(EPOCH).success
+    wrong = offending_rows(failed_check(instance, "ledger_entries", "dividends_match_the_ledger"))
+    assert len(wrong) == 2
 
 
 def test_a_settlement_that_breaks_its_contract_publishes_neither_table(
@@ -424,6 +483,7 @@ def test_every_gate_is_poisoned_here() -> None:
         ("rewards", "contract"),
         ("rewards", "payouts_match_the_ledger"),
         ("ledger_entries", "ledger_closes"),
+        ("ledger_entries", "dividends_match_the_ledger"),
         # these two need several vendors and stand in test_disputes.py
         ("validated_prices", "benchmark_is_settled"),
         ("portfolios", "held_tickers_are_priced"),

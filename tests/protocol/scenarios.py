@@ -26,6 +26,7 @@ from quanta_pipelines.protocol import (
     rewards,
     scoring,
     settlement,
+    validator_results,
 )
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
@@ -633,6 +634,33 @@ def agreed(params: ProtocolParams) -> str:
         votes, scores, metrics, stakes=stakes, epoch_id=WEEK.id, params=params
     )
     return said(table)
+
+
+@cache
+def bonded(params: ProtocolParams) -> str:
+    """Bonds and results of the two camps, one without its large validator, over three epochs."""
+    votes, stakes = votes_and_stakes()
+    votes = votes[votes["validator"] != "V01"]
+    metrics, scores = score_tables(QUANTA)
+    table = consensus.consensus_table(
+        votes, scores, metrics, stakes=stakes, epoch_id=WEEK.id, params=QUANTA
+    )
+    bonds, results = None, []
+    for turn in range(3):
+        shared = {
+            "stakes": stakes,
+            "upheld": {"V00": turn},
+            "epoch_id": WEEK.id,
+            "params": params,
+        }
+        bonds = validator_results.bonds_table(votes, table, scores, previous=bonds, **shared)
+        results.append(validator_results.results_table(votes, table, bonds, **shared))
+    return said(bonds, *results)
+
+
+def bonded_liquid(params: ProtocolParams) -> str:
+    """The same with a liquid weight of the new observation."""
+    return bonded(params.changed(consensus__bond_mode="yuma3_liquid"))
 
 
 @cache

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -163,10 +165,29 @@ class Disputes:
             raise NotRecorded(f"there is no dispute {dispute_id} at {at.isoformat()}")
         return Dispute(**{name: row._mapping[name] for name in _DISPUTES})
 
+    def upheld(self, since: dt.datetime | None, until: dt.datetime) -> dict[str, int]:
+        """How many disputes were upheld in ``(since, until]``, by the validator they were against.
+
+        That stands in a dispute's evidence, as the text ``against``. One without it blames nobody.
+        """
+        table = self.at(until)
+        closed = table["status"] == DisputeEvent.UPHELD.value
+        if since is not None:
+            closed &= table["changed_at"] > since
+        blamed = (accused(text) for text in table.loc[closed, "evidence"])
+        return dict(sorted(Counter(filter(None, blamed)).items()))
+
     def events(self, dispute_id: int) -> pd.DataFrame:
         """One row per event of a dispute, in order."""
         with database.reading(self._engine) as connection:
             return table_of(connection, _events_of(dispute_id), _EVENTS)
+
+
+def accused(evidence: str) -> str:
+    """The validator that a dispute's evidence is against; empty where it names none."""
+    said = json.loads(evidence)
+    against = said.get("against", "") if isinstance(said, dict) else ""
+    return against if isinstance(against, str) else ""
 
 
 def _at(moment: dt.datetime) -> Select[tuple[object, ...]]:
