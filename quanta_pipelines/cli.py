@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quanta_pipelines import cli_signals
 from quanta_pipelines.cli_options import EpochId, json_option
 from quanta_pipelines.cli_prices import prices
+from quanta_pipelines.cli_validators import export_weights
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
@@ -56,6 +57,7 @@ def main() -> None:
 
 main.add_command(prices)
 cli_signals.register(main)
+main.add_command(export_weights)
 
 
 @main.group("epoch")

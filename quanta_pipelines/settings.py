@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     first_epoch: str = "2019-Q2-W23"
     validator_hotkey: str = DEVELOPMENT_HOTKEY
     chain_state: Path | None = None  # file of stakes and emission, while no chain is asked
+    chain: Literal["simulated", "bittensor"] = "simulated"
+    chain_network: str = "finney"
+    netuid: int = Field(default=0, ge=0, le=65535)
     data_docs_url: str = ""  # where a web server shows the folder data_docs, if one does
 
     vendors: Annotated[tuple[str, ...], NoDecode] = ("recorded",)

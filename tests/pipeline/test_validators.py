@@ -1,0 +1,112 @@
+"""Validators over settled epochs: bonds as state, dividends in the ledger, weights for a chain."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from quanta_pipelines.adapters.chain import SimulatedChain
+from quanta_pipelines.protocol.errors import InvalidWeights
+from quanta_pipelines.resources import Platform
+from quanta_pipelines.weight_export import export_weights, register_participants
+
+from .conftest import PLAYED
+
+SETTLED = PLAYED[:-1]
+
+
+def test_dividends_empty_the_account_of_the_validators(platform: Platform) -> None:
+    for epoch in SETTLED:
+        ledger = platform.lake.read("ledger_entries", epoch.id)
+        results = platform.lake.read("validator_results", epoch.id)
+        emitted = ledger.loc[ledger["to_account"] == "validators", "amount_rao"].sum()
+        paid = ledger[ledger["reason"] == "dividend"]
+        units = results.set_index("validator")["dividend_units"]
+        if not units.any():  # nobody is ranked before there are enough sessions
+            assert paid.empty
+            continue
+        assert units.sum() == 10**9
+        assert paid["amount_rao"].sum() == emitted
+        for account, rao in zip(paid["to_account"], paid["amount_rao"], strict=True):
+            share = int(units[account.removeprefix("validator:")])
+            assert abs(int(rao) * 10**9 - int(emitted) * share) < 10**9
+
+
+def test_bonds_follow_from_those_of_the_epoch_before(platform: Platform) -> None:
+    # Yuma 1 in long form: a tenth of what stake times clipped weight buys, nine tenths of before
+    before, epoch = SETTLED[-2:]
+    agreed = platform.lake.read("consensus", epoch.id).set_index("hotkey")["consensus_weight"]
+    shares = platform.lake.read("validator_results", epoch.id).set_index("validator")["stake_share"]
+    votes = platform.lake.read("validator_weights", epoch.id)
+    votes = votes[votes["hotkey"].isin(agreed.index)]
+    clipped = (votes["weight_units"] / 10**9).clip(upper=votes["hotkey"].map(agreed))
+    staked = (clipped * votes["validator"].map(shares)).groupby(
+        [votes["validator"], votes["hotkey"]]
+    )
+    bought = staked.sum().unstack(fill_value=0.0)
+    old, new = (
+        platform.lake.read("validator_bonds", one.id).pivot(
+            index="validator", columns="hotkey", values="bond"
+        )
+        for one in (before, epoch)
+    )
+    held = sorted({*old.columns} & {*bought.columns[bought.sum() > 0]})
+    assert len(held) > 20
+    expected = 0.1 * bought[held] / bought[held].sum() + 0.9 * old[held]
+    pd.testing.assert_frame_equal(new[held], expected, atol=1e-9, check_names=False)
+
+
+def test_an_upheld_dispute_lowers_the_next_bonds_once(platform: Platform) -> None:
+    from quanta_pipelines.adapters.signal_store.disputes import DisputeEvent
+    from quanta_pipelines.protocol.epoch import distribution_starts, settles_at
+    from quanta_pipelines.resources import EpochRun
+
+    last, epoch = SETTLED[-1], PLAYED[-1]
+    one, other = sorted(platform.store.snapshot(last.id).stakes)[:2]
+    opened = settles_at(last, platform.params)
+    number = platform.store.disputes.open(
+        other, last, "another close", {"against": one, "cells": []}, at=opened
+    )
+    assert EpochRun(platform, epoch).upheld_disputes() == {}
+    closed = distribution_starts(last, platform.params)
+    platform.store.disputes.record(number, DisputeEvent.UPHELD, "operator", at=closed)
+    assert EpochRun(platform, epoch).upheld_disputes() == {one: 1}
+    assert EpochRun(platform, last).upheld_disputes() == {}
+    assert EpochRun(platform, epoch.next()).upheld_disputes() == {}
+
+
+def test_the_own_row_is_exported_and_the_chain_takes_it(
+    platform: Platform,
+) -> None:
+    epoch = SETTLED[-1]
+    chain = SimulatedChain(platform.data_docs.folder.parent / "chain.db", 3)
+    register_participants(platform, epoch, chain)
+    row = export_weights(platform, epoch, chain, salt=[1, 2])
+    votes = platform.lake.read("validator_weights", epoch.id)
+    own = votes[votes["validator"] == platform.own_validator].set_index("hotkey")["weight_units"]
+    top, uids = int(own.max()), chain.uids()
+    expected = {uids[name]: (2 * 65_535 * int(u) + top) // (2 * top) for name, u in own.items()}
+    assert dict(zip(row.uids, row.weights, strict=True)) == {u: w for u, w in expected.items() if w}
+    assert max(row.weights) == 65_535
+    chain.set_weights(row.hotkey, row.uids, row.weights)
+    assert chain.weights(row.hotkey) == dict(zip(row.uids, row.weights, strict=True))
+
+
+def test_nothing_is_exported_where_nothing_was_agreed_or_voted(platform: Platform) -> None:
+    chain = SimulatedChain(platform.data_docs.folder.parent / "chain.db", 3)
+    empty = [one for one in SETTLED if platform.lake.read("consensus", one.id).empty]
+    for epoch in empty:
+        with pytest.raises(InvalidWeights, match="agree on nobody"):
+            export_weights(platform, epoch, chain, salt=[])
+    assert empty
+    stranger = replace(platform, own_validator="5" + "A" * 47)
+    with pytest.raises(InvalidWeights, match="did not vote"):
+        export_weights(stranger, SETTLED[-1], chain, salt=[])
+
+
+def test_every_settled_table_of_results_lists_the_snapshot(platform: Platform) -> None:
+    for epoch in SETTLED:
+        results: pd.DataFrame = platform.lake.read("validator_results", epoch.id)
+        assert dict(zip(results["validator"], results["stake_rao"], strict=True)) == dict(
+            sorted(platform.store.snapshot(epoch.id).stakes.items())
+        )
