@@ -43,11 +43,12 @@ def test_bonds_follow_from_those_of_the_epoch_before(platform: Platform) -> None
     staked = (clipped * votes["validator"].map(shares)).groupby(
         [votes["validator"], votes["hotkey"]]
     )
-    bought = staked.sum().unstack(fill_value=0.0)
+    bought = staked.sum().unstack(fill_value=0.0).reindex(shares.index, fill_value=0.0)
     old, new = (
-        platform.lake.read("validator_bonds", one.id).pivot(
-            index="validator", columns="hotkey", values="bond"
-        )
+        platform.lake.read("validator_bonds", one.id)
+        .pivot(index="validator", columns="hotkey", values="bond")
+        .reindex(shares.index)
+        .fillna(0.0)
         for one in (before, epoch)
     )
     held = sorted({*old.columns} & {*bought.columns[bought.sum() > 0]})
