@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines import cli_signals
+from quanta_pipelines import cli_money, cli_signals
 from quanta_pipelines.cli_options import EpochId, json_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.cli_validators import export_weights
@@ -58,6 +58,7 @@ def main() -> None:
 main.add_command(prices)
 cli_signals.register(main)
 main.add_command(export_weights)
+cli_money.register(main)
 
 
 @main.group("epoch")

@@ -81,6 +81,13 @@ def balances(connection: Connection, epoch_id: str) -> pd.DataFrame:
     return table_of(connection, query.order_by(COMMITMENTS.c.hotkey), _BALANCES)
 
 
+def balances_of(connection: Connection, hotkey: str) -> dict[str, int]:
+    """What a miner holds in escrow by epoch, oldest first."""
+    query = balance_per_miner().where(COMMITMENTS.c.hotkey == hotkey)
+    rows = connection.execute(query.order_by(COMMITMENTS.c.epoch_id))
+    return {row.epoch_id: int(row.escrow_rao) for row in rows}
+
+
 def balance_per_miner() -> "Select[tuple[str, str, int]]":
     """Query of what each miner and epoch holds in escrow."""
     return (

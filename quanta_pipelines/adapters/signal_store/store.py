@@ -249,6 +249,11 @@ class SignalStore:
         with database.reading(self._engine) as connection:
             return escrow.balances(connection, epoch_id)
 
+    def escrow_of(self, hotkey: str) -> dict[str, int]:
+        """What a miner's antes hold in escrow by epoch, in rao, oldest first; settled ones too."""
+        with database.reading(self._engine) as connection:
+            return escrow.balances_of(connection, hotkey)
+
     def escrow_movements(self, epoch_id: str) -> pd.DataFrame:
         """One row per movement of an ante into escrow or out of it, in order."""
         with database.reading(self._engine) as connection:

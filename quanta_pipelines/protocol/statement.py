@@ -1,0 +1,231 @@
+"""What a ledger says of itself: statements of its accounts, the identity, and what breaks it.
+
+Everything is recomputed from the movements alone. Settlements, rewards and parameters are not
+looked at, so an error of theirs cannot hide here.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.errors import InvalidEntries
+from quanta_pipelines.protocol.ledger import BURN, CARRY, EXTERNAL, ISSUANCE, POOL
+
+LARGEST_RAO = 2**63 - 1  # an int64 holds no more
+
+# Accounts of the world outside: they go below zero by what came from there. All others never do.
+_OUTSIDE = (ISSUANCE, EXTERNAL)
+_OWN_MONEY = ("miner:", "validator:", "operator:")
+
+_INCOME = {
+    "emission": "emission_rao",
+    "ante_staked": "antes_rao",
+    "external": "external_rao",
+    "carry_in": "carry_in_rao",
+}
+_SPENDING = {
+    "rake": "rake_rao",
+    "ante_returned": "payout_rao",
+    "reward": "payout_rao",
+    "ante_burned": "ante_burned_rao",
+    "fee_burned": "fee_burned_rao",
+    "fee": "fee_treasury_rao",
+    "carry_out": "carry_out_rao",
+}
+_PROBLEM = ["epoch_id", "entry", "account", "check", "detail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Both sides of one epoch: ``E + A + X + carry in = R + payouts + burned + fees + carry out``.
+
+    ``payout_rao`` is what the pool pays to miners: rewards after fees, and returned antes.
+    """
+
+    emission_rao: int = 0
+    antes_rao: int = 0
+    external_rao: int = 0
+    carry_in_rao: int = 0
+    rake_rao: int = 0
+    payout_rao: int = 0
+    ante_burned_rao: int = 0
+    fee_burned_rao: int = 0
+    fee_treasury_rao: int = 0
+    carry_out_rao: int = 0
+
+    @property
+    def came_rao(self) -> int:
+        """The left side."""
+        return self.emission_rao + self.antes_rao + self.external_rao + self.carry_in_rao
+
+    @property
+    def went_rao(self) -> int:
+        """The right side."""
+        burned = self.ante_burned_rao + self.fee_burned_rao
+        return self.rake_rao + self.payout_rao + burned + self.fee_treasury_rao + self.carry_out_rao
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost and nothing made."""
+        return self.came_rao == self.went_rao
+
+
+def identity(ledger: pd.DataFrame) -> Identity:
+    """The sides of one epoch's identity, from the movements into the pool and out of it.
+
+    A movement with a reason that the identity does not know is on neither side; ``problems``
+    names it.
+    """
+    amounts: dict[str, int] = {}
+    for side, reasons in (("to_account", _INCOME), ("from_account", _SPENDING)):
+        touching = ledger[ledger[side] == POOL]
+        for reason, moved in touching.groupby("reason")["amount_rao"]:
+            if (name := reasons.get(str(reason))) is not None:
+                amounts[name] = amounts.get(name, 0) + sum(moved.tolist())
+    return Identity(**amounts)
+
+
+def statement(journal: pd.DataFrame, epochs: tuple[str, str] | None = None) -> pd.DataFrame:
+    """One row per account of ``journal``, the movements of many epochs: by account, in rao.
+
+    ``epochs`` are the first and the last of the statement; what moved earlier is the opening
+    balance, what moved later is left out. Without it the statement covers everything. Columns:
+    account, opening_rao, received_rao, paid_rao, closing_rao.
+    """
+    first, last = epochs or ("", "9")
+    legs = _legs(journal[journal["epoch_id"] <= last])
+    within = legs["epoch_id"] >= first
+    columns = {
+        "opening_rao": legs["amount_rao"].where(~within, 0),
+        "received_rao": legs["amount_rao"].where(within & (legs["amount_rao"] > 0), 0),
+        "paid_rao": -legs["amount_rao"].where(within & (legs["amount_rao"] < 0), 0),
+        "closing_rao": legs["amount_rao"],
+    }
+    table = pd.DataFrame(columns).groupby(legs["account"]).sum().astype("int64")
+    return table.rename_axis("account").reset_index()
+
+
+def problems(journal: pd.DataFrame) -> pd.DataFrame:
+    """What breaks the rules of money in a journal of consecutive epochs, oldest first.
+
+    One row per problem: epoch_id, entry, account, check, detail. The checks: amounts are positive
+    and move between two accounts, epochs follow each other, the pool knows every reason and each
+    epoch's identity holds, pool and escrows end every epoch empty, no account inside goes below
+    zero at any movement, the carry is handed over whole, and what was burned never moves.
+    """
+    legs = _legs(journal)
+    legs["balance_rao"] = legs.groupby("account")["amount_rao"].cumsum()
+    found = [
+        _not_a_movement(journal),
+        _missing_epochs(journal),
+        _identities(journal),
+        _out_of_the_fire(journal),
+        _below_zero(legs),
+        *_left_over(legs),
+    ]
+    kept = [each for each in found if not each.empty]
+    if not kept:
+        return pd.DataFrame(columns=_PROBLEM)
+    return pd.concat(kept, ignore_index=True).sort_values(_PROBLEM[:4], ignore_index=True)
+
+
+def _legs(journal: pd.DataFrame) -> pd.DataFrame:
+    """Two rows per movement, first what leaves and then what enters, in the order of the money."""
+    total = sum(abs(amount) for amount in journal["amount_rao"].tolist())
+    if total > LARGEST_RAO:
+        raise InvalidEntries(
+            f"{total} rao move in this journal, which is more than {LARGEST_RAO} and cannot be "
+            "added up exactly: look at fewer epochs"
+        )
+    ordered = journal.sort_values(["epoch_id", "entry"], ignore_index=True)
+    sides = [
+        ordered[["epoch_id", "entry"]].assign(
+            account=ordered[side], amount_rao=sign * ordered["amount_rao"].astype("int64")
+        )
+        for side, sign in (("from_account", -1), ("to_account", 1))
+    ]
+    return pd.concat(sides).sort_index(kind="stable").reset_index(drop=True)
+
+
+def _may_owe(accounts: "pd.Series[str]") -> "pd.Series[bool]":
+    return accounts.isin(_OUTSIDE) | accounts.str.startswith(_OWN_MONEY)
+
+
+def _not_a_movement(journal: pd.DataFrame) -> pd.DataFrame:
+    wrong = journal[
+        (journal["amount_rao"] <= 0) | (journal["from_account"] == journal["to_account"])
+    ]
+    detail = [
+        f"{amount} rao from {start} to {end}"
+        for amount, start, end in zip(
+            wrong["amount_rao"], wrong["from_account"], wrong["to_account"], strict=True
+        )
+    ]
+    return _rows(wrong.rename(columns={"from_account": "account"}), "moves_something", detail)
+
+
+def _missing_epochs(journal: pd.DataFrame) -> pd.DataFrame:
+    """Epochs between the first and the last that move nothing."""
+    known = sorted(journal["epoch_id"].unique())
+    due = Epoch.range(known[0], known[-1]) if known else ()
+    absent = sorted({epoch.id for epoch in due} - set(known))
+    table = pd.DataFrame({"epoch_id": absent, "entry": 0, "account": ""})
+    return _rows(table, "no_epoch_is_missing", ["nothing is posted between two epochs"])
+
+
+def _identities(journal: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for epoch_id, ledger in journal.groupby("epoch_id"):
+        inward = (ledger["to_account"] == POOL) & ~ledger["reason"].isin(list(_INCOME))
+        outward = (ledger["from_account"] == POOL) & ~ledger["reason"].isin(list(_SPENDING))
+        strange = ledger[inward | outward]
+        rows += [
+            (epoch_id, entry, POOL, "reasons_are_known", f"the pool knows no {reason}")
+            for entry, reason in zip(strange["entry"], strange["reason"], strict=True)
+        ]
+        sides = identity(ledger)
+        if not sides.holds:
+            said = f"{sides.came_rao} rao came, {sides.went_rao} went"
+            rows.append((epoch_id, 0, POOL, "identity_holds", said))
+    return pd.DataFrame(rows, columns=_PROBLEM)
+
+
+def _out_of_the_fire(journal: pd.DataFrame) -> pd.DataFrame:
+    """Burned money that moves."""
+    moved = journal[journal["from_account"] == BURN]
+    detail = [
+        f"{amount} rao to {account}"
+        for amount, account in zip(moved["amount_rao"], moved["to_account"], strict=True)
+    ]
+    return _rows(moved.assign(account=BURN), "burned_stays_burned", detail)
+
+
+def _below_zero(legs: pd.DataFrame) -> pd.DataFrame:
+    """The first movement of an epoch that takes an account inside below zero."""
+    below = legs[(legs["balance_rao"] < 0) & ~_may_owe(legs["account"])]
+    first = below.drop_duplicates(["epoch_id", "account"])
+    return _rows(first, "never_below_zero", [f"{rao} rao" for rao in first["balance_rao"]])
+
+
+def _left_over(legs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Pools and escrows that are not empty at an epoch's end, and a carry that was not taken."""
+    ends = legs.drop_duplicates(["epoch_id", "account"], keep="last")
+    empty = (ends["account"] == POOL) | ends["account"].str.startswith("escrow:")
+    full = ends[empty & (ends["balance_rao"] != 0)]
+    left = [f"{rao} rao are left" for rao in full["balance_rao"]]
+    carry = ends[ends["account"] == CARRY]
+    added = legs[(legs["account"] == CARRY) & (legs["amount_rao"] > 0)]
+    new = added.groupby("epoch_id")["amount_rao"].sum().reindex(carry["epoch_id"], fill_value=0)
+    kept = carry[carry["balance_rao"].to_numpy() != new.to_numpy()]
+    stayed = [f"{rao} rao are held after the epoch's own" for rao in kept["balance_rao"]]
+    return [
+        _rows(full, "ends_empty", left),
+        _rows(kept, "carry_is_handed_over", stayed),
+    ]
+
+
+def _rows(frame: pd.DataFrame, check: str, detail: list[str]) -> pd.DataFrame:
+    """Problems of one check; a single detail stands for all."""
+    said = detail * len(frame) if len(detail) == 1 and len(frame) > 1 else detail[: len(frame)]
+    return frame.assign(check=check, detail=said)[_PROBLEM]
