@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +36,7 @@ class RewardEntry:
     standing: str = "ranked"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """An entry with its place and what becomes of its ante, before any reward."""
 
     entry: RewardEntry
@@ -46,11 +47,15 @@ class Line:
     final_tier: PerformanceTier | None = None
 
 
-def is_refused(entry: RewardEntry, params: ProtocolParams) -> bool:
-    """An ante outside the limits never stood; one that goes back anyway need not be refused."""
+def refused_hotkeys(entries: Sequence[RewardEntry], params: ProtocolParams) -> set[str]:
+    """Antes outside the limits never stood; one that goes back anyway need not be refused."""
     least = part(params.tokenomics.minimum_ante, RAO)
-    within = least <= entry.ante_rao <= part(params.tokenomics.maximum_ante, RAO)
-    return entry.standing in AT_STAKE and not within
+    most = part(params.tokenomics.maximum_ante, RAO)
+    return {
+        entry.hotkey
+        for entry in entries
+        if not least <= entry.ante_rao <= most and entry.standing in AT_STAKE
+    }
 
 
 def placed(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
@@ -71,11 +76,8 @@ def _unranked_line(entry: RewardEntry, params: ProtocolParams) -> Line:
 
 def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
     by_arrival = params.scoring.tie_order == "arrival"
-    # copy_negate: a minus sign would round a score to the precision of the thread's context
-    ordered = sorted(
-        entries,
-        key=lambda entry: (Decimal(entry.score).copy_negate(), "" if by_arrival else entry.hotkey),
-    )
+    ordered = list(entries) if by_arrival else sorted(entries, key=attrgetter("hotkey"))
+    ordered.sort(key=attrgetter("score"), reverse=True)  # stable: ties keep their order
     ranks: list[int] = []
     for at, entry in enumerate(ordered):
         tied = not by_arrival and at > 0 and entry.score == ordered[at - 1].score

@@ -6,10 +6,11 @@ where each rao moves, and the tables, live in ``ledger``.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Integral
+from typing import NamedTuple
 
 from quanta_pipelines.protocol.antes import (
     AT_STAKE,
@@ -18,8 +19,8 @@ from quanta_pipelines.protocol.antes import (
     WINNING,
     Line,
     RewardEntry,
-    is_refused,
     placed,
+    refused_hotkeys,
 )
 from quanta_pipelines.protocol.apportion import largest_remainder, part
 from quanta_pipelines.protocol.errors import InvalidEntries, ProtocolError
@@ -39,8 +40,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
+class Allocation(NamedTuple):
     """What one miner gets back and what it earns; rank and tiers are those of ranked miners."""
 
     hotkey: str
@@ -106,12 +106,14 @@ class _Pot:
     unused_carry_rao: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Reward:
+class _Reward(NamedTuple):
     """A winner's share of the pool and what it comes to."""
 
     weight: float
     gross_rao: int
+
+
+_NOTHING = _Reward(0.0, 0)
 
 
 def split_emission(total_rao: int, params: ProtocolParams = QUANTA) -> Emission:
@@ -146,11 +148,13 @@ def settle(
     external_rao = _whole_rao(external_rao, "external_rao")
     carry_in_rao = _whole_rao(carry_in_rao, "carry_in_rao")
     rules, emission = params.tokenomics, split_emission(emission_rao, params)
-    refused = {entry.hotkey for entry in entries if is_refused(entry, params)}
+    refused = refused_hotkeys(entries, params)
     lines = placed([entry for entry in entries if entry.hotkey not in refused], params)
     pot = _pot(lines, emission.miners_rao + external_rao, carry_in_rao, params)
     rewards = _rewards(lines, pot.winners_rao, params)
-    allocations = tuple(_allocation(line, rewards, params) for line in lines)
+    allocations = tuple(
+        _allocation(line, rewards.get(line.entry.hotkey, _NOTHING), params) for line in lines
+    )
     fees = sum(each.fee_rao for each in allocations)
     fee_burned = part(rules.network_fee_burn, fees) if rules.fee_burned else 0
     return Settlement(
@@ -190,14 +194,27 @@ def _checked(entries: Sequence[RewardEntry]) -> list[RewardEntry]:
                 f"{entry.hotkey}: a standing is one of {', '.join(STANDINGS)}, "
                 f"not {entry.standing!r}"
             )
-    return [
-        replace(
-            entry,
-            score=_exact_score(entry),
-            ante_rao=_whole_rao(entry.ante_rao, f"{entry.hotkey}: ante_rao"),
-        )
-        for entry in entries
-    ]
+    return [entry if _is_plain(entry) else _made_plain(entry) for entry in entries]
+
+
+def _is_plain(entry: RewardEntry) -> bool:
+    """Whether an entry is as ``_made_plain`` would leave it: nearly all are, and it is cheap."""
+    score = entry.score
+    return (
+        type(score) is Decimal
+        and type(entry.ante_rao) is int
+        and entry.ante_rao >= 0
+        and (entry.standing != Standing.RANKED or (score.is_finite() and score >= 0))
+    )
+
+
+def _made_plain(entry: RewardEntry) -> RewardEntry:
+    """An entry whose score is a decimal and whose ante is an int, or an error that says why not."""
+    return replace(
+        entry,
+        score=_exact_score(entry),
+        ante_rao=_whole_rao(entry.ante_rao, f"{entry.hotkey}: ante_rao"),
+    )
 
 
 def _whole_rao(amount: object, name: str) -> int:
@@ -250,10 +267,10 @@ def _rewards(lines: Sequence[Line], pool_rao: int, params: ProtocolParams) -> di
     }
 
 
-def _allocation(line: Line, rewards: Mapping[str, _Reward], params: ProtocolParams) -> Allocation:
+def _allocation(line: Line, reward: _Reward, params: ProtocolParams) -> Allocation:
     entry = line.entry
-    reward = rewards.get(entry.hotkey, _Reward(0.0, 0))
-    fee = part(params.tokenomics.network_fee, reward.gross_rao)
+    gross = reward.gross_rao
+    fee = part(params.tokenomics.network_fee, gross) if gross else 0
     return Allocation(
         hotkey=entry.hotkey,
         standing=str(entry.standing),
@@ -263,9 +280,9 @@ def _allocation(line: Line, rewards: Mapping[str, _Reward], params: ProtocolPara
         final_tier=line.final_tier,
         weight=reward.weight,
         ante_rao=entry.ante_rao,
-        gross_rao=reward.gross_rao,
+        gross_rao=gross,
         fee_rao=fee,
-        payout_rao=reward.gross_rao - fee + line.returned_rao,
+        payout_rao=gross - fee + line.returned_rao,
         ante_returned_rao=line.returned_rao,
         ante_burned_rao=line.burned_rao,
     )

@@ -357,9 +357,9 @@ def test_tied_weights_are_the_exact_mean():
 
 def test_50_000_miners_are_settled_quickly():
     miners = [entry(f"m{i:05}", 100_000 - i) for i in range(50_000)]
-    start = time.perf_counter()
+    start = time.process_time()  # other processes do not count
     settlement = settle(miners, emission_rao=10**15)
-    assert time.perf_counter() - start < 4.0  # 0.7 s alone; room for a busy machine
+    assert time.process_time() - start < 4.0  # 0.3 s; quadratic work would take minutes
     assert settlement.allocations[24_999].gross_rao > 0
 
 

@@ -1,0 +1,145 @@
+"""Random epochs, one by one and one after the other: what must hold whatever comes."""
+
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quanta_pipelines.protocol.apportion import largest_remainder
+from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.ledger import balances, ledger_table, movements
+from quanta_pipelines.protocol.params import QUANTA, SPEC
+from quanta_pipelines.protocol.rewards import RewardEntry, settle
+from quanta_pipelines.protocol.statement import identity, problems
+
+SETS = (
+    QUANTA,
+    SPEC,
+    QUANTA.changed(tokenomics__ante_mode="pooled"),
+    QUANTA.changed(tokenomics__power_law_gamma=Decimal("1.37"), tokenomics__rake=Decimal("0.9")),
+)
+STANDINGS = ["ranked"] * 6 + ["provisional", "unranked", "unrevealed", "forfeited"]
+EPOCHS = [300, pytest.param(10_000, marks=pytest.mark.soak)]
+YEARS = [40, pytest.param(500, marks=pytest.mark.soak)]
+
+
+def amount(rng, most=18):
+    """Any order of magnitude is as likely as any other; 0 too."""
+    return int(rng.integers(0, 10 ** int(rng.integers(0, most + 1)) + 1))
+
+
+def random_miners(rng, hotkeys=None):
+    """Few scores, so that ties are common; antes below, at and above the limits."""
+    names = [f"m{at:02}" for at in range(rng.integers(0, 40))] if hotkeys is None else hotkeys
+    return [
+        RewardEntry(
+            name,
+            Decimal(int(rng.integers(0, 12))) / 8,
+            int(rng.choice([10**10, 5 * 10**10, 10**13, 10**10 - 1, 10**13 + 1]))
+            if rng.random() < 0.3
+            else int(rng.integers(10**10, 10**13)),
+            bool(rng.random() < 0.8),
+            str(rng.choice(STANDINGS)),
+        )
+        for name in names
+    ]
+
+
+def came(found):
+    antes = sum(each.ante_rao for each in found.allocations)
+    return found.emission_rao + found.external_rao + found.carry_in_rao + antes
+
+
+def went(found):
+    paid = sum(each.payout_rao + each.ante_burned_rao for each in found.allocations)
+    fees = found.fee_burned_rao + found.fee_treasury_rao
+    return paid + found.rake_rao + fees + found.carry_out_rao
+
+
+@pytest.mark.parametrize("count", EPOCHS)
+def test_what_holds_in_every_random_epoch(count):
+    rng = np.random.default_rng(91)
+    for number in range(count):
+        params = SETS[number % len(SETS)]
+        miners = random_miners(rng)
+        income = {name: amount(rng) for name in ("emission_rao", "external_rao", "carry_in_rao")}
+        found = settle(miners, **income, params=params)
+        assert came(found) == went(found), number
+        taken = {each.hotkey for each in found.allocations}
+        assert taken | set(found.refused) == {each.hotkey for each in miners}
+        for each in found.allocations:
+            assert min(each.payout_rao, each.gross_rao, each.fee_rao, each.ante_burned_rao) >= 0
+        if params is not SPEC:  # there a tie is ordered by arrival
+            shuffled = [miners[at] for at in rng.permutation(len(miners))]
+            assert settle(shuffled, **income, params=params) == found, number
+
+
+@pytest.mark.parametrize("count", EPOCHS)
+def test_a_better_rank_never_gets_less_before_the_fee_at_equal_ante(count):
+    rng = np.random.default_rng(92)
+    for number in range(count):
+        miners = [
+            replace(each, ante_rao=5 * 10**10, eligible=True, standing="ranked")
+            for each in random_miners(rng)
+        ]
+        found = settle(
+            miners,
+            emission_rao=amount(rng),
+            external_rao=amount(rng),
+            params=SETS[number % len(SETS)],
+        )
+        for better, worse in pairwise(found.allocations):
+            assert better.rank <= worse.rank
+            assert better.gross_rao >= worse.gross_rao, number
+
+
+@pytest.mark.parametrize("count", EPOCHS)
+def test_the_largest_remainder_loses_nothing(count):
+    rng = np.random.default_rng(93)
+    for number in range(count):
+        total = amount(rng)
+        weights = [amount(rng) for _ in range(rng.integers(1, 30))] + [1]
+        parts = largest_remainder(total, weights)
+        assert sum(parts) == total, number
+        whole = sum(weights)
+        for part, weight in zip(parts, weights, strict=True):
+            assert abs(part * whole - total * weight) < whole  # within one rao of its share
+
+
+@pytest.mark.parametrize("count", YEARS)
+def test_the_books_of_consecutive_epochs_close_each_time_and_in_total(count):
+    rng = np.random.default_rng(94)
+    hotkeys = [f"m{at:02}" for at in range(30)]
+    epoch, carry = Epoch.parse("2010-Q1-W01"), 0
+    ledgers, burned, outside = [], 0, 0
+    for number in range(count):
+        miners = random_miners(rng, hotkeys[: int(rng.integers(1, 31))])
+        income = {"emission_rao": amount(rng, 13), "external_rao": amount(rng, 13)}
+        params = SETS[number % len(SETS)]
+        found = settle(miners, **income, carry_in_rao=carry, params=params)
+        assert settle(miners, **income, carry_in_rao=carry, params=params) == found
+        antes = {each.hotkey: each.ante_rao for each in miners}
+        ledger = ledger_table(movements(found, antes), epoch.id)
+        assert identity(ledger).holds
+        assert (
+            problems(pd.concat([*ledgers, ledger])[lambda rows: rows["epoch_id"] == epoch.id])[
+                "check"
+            ]
+            .isin(["never_below_zero", "carry_is_handed_over"])
+            .all()
+        )  # alone it lacks its past
+        burned += found.fee_burned_rao + sum(each.ante_burned_rao for each in found.allocations)
+        outside += found.emission_rao + found.validator_emission_rao + found.owner_emission_rao
+        outside += found.external_rao
+        ledgers.append(ledger)
+        epoch, carry = epoch.next(), found.carry_out_rao
+    journal = pd.concat(ledgers, ignore_index=True)
+    assert problems(journal).empty
+    held = balances(journal)
+    assert held.sum() == 0
+    assert held["burn"] == burned
+    assert held["carry"] == carry
+    assert -(held["issuance"] + held["external"]) == outside
