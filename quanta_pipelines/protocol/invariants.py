@@ -288,7 +288,8 @@ def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFra
 def open_accounts(ledger: pd.DataFrame) -> pd.DataFrame:
     """Accounts that do not end as they must: pool and escrows at zero, none of ours below it.
 
-    The carry starts with what it hands over in its first movement of the epoch.
+    What was burned never moves, so an account ``burn`` that pays is wrong whatever it holds. The
+    carry starts with what it hands over in its first movement of the epoch.
     """
     paid = ledger.groupby("from_account")["amount_rao"].sum()
     received = ledger.groupby("to_account")["amount_rao"].sum()
@@ -297,7 +298,8 @@ def open_accounts(ledger: pd.DataFrame) -> pd.DataFrame:
     name = balance.index.to_series()
     must_be_zero = (name == "pool") | name.str.startswith("escrow:")
     internal = name.isin([account for account in INTERNAL_ACCOUNTS if account != "carry"])
-    wrong = (must_be_zero & (balance != 0)) | (internal & (balance < 0))
+    undone = (name == "burn") & name.isin(paid.index)
+    wrong = (must_be_zero & (balance != 0)) | (internal & (balance < 0)) | undone
     return balance[wrong].rename_axis("account").reset_index()
 
 

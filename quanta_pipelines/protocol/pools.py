@@ -35,7 +35,7 @@ class PoolPayouts:
 
 
 def member_weights(members: Sequence[MemberSignal]) -> dict[str, Fraction]:
-    """omega of each member: ``identity * max(0, composite - median composite)``, summing to 1.
+    """Omega of each member: ``identity * max(0, composite - median composite)``, summing to 1.
 
     The median is that of the members. All equal where every omega is 0; empty without members.
     """
@@ -61,9 +61,9 @@ def pool_portfolio(
 
     Members' weights are combined by omega, the 30 largest names are kept (ties: by ticker) and
     scaled to 1, then no name holds more than 20 %: the excess is spread over the others in
-    proportion until none is above. With fewer than 5 names there is no such portfolio. Names are
-    cut before weights are capped: the cut would lift capped weights above the limit again. Weights
-    have the decimals of a submission and sum to exactly 1; the cap holds after rounding.
+    proportion until none is above. With fewer than 5 names there is no such portfolio. To cap, cut
+    and cap again, since the cut lifts capped weights, would give the same. Weights have the
+    decimals of a submission and sum to exactly 1; the cap holds after rounding.
     """
     rules, combined = params.epoch, _combined(members)
     kept = sorted(combined, key=lambda ticker: (-combined[ticker], ticker))[: rules.max_positions]
@@ -130,7 +130,7 @@ def _combined(members: Sequence[MemberSignal]) -> dict[str, Fraction]:
 
 
 def _capped(weights: Mapping[str, Fraction], cap: Fraction) -> dict[str, Fraction]:
-    """Weights scaled to 1, none above ``cap``; what is above is spread over the rest, repeatedly."""
+    """Weights scaled to 1, none above ``cap``: the excess is spread over the rest, repeatedly."""
     free, fixed = dict(weights), dict[str, Fraction]()
     while free:
         scale = (1 - cap * len(fixed)) / sum(free.values())

@@ -20,6 +20,7 @@ from quanta_pipelines.protocol import (
     invariants,
     live_price,
     oracle,
+    pools,
     portfolio,
     ranking,
     returns,
@@ -712,6 +713,27 @@ def settled(params: ProtocolParams) -> str:
         params=params,
     )
     return said(settlement, rewards.expected_reward(2, 9, 500 * RAO, params))
+
+
+@cache
+def pooled(params: ProtocolParams) -> str:
+    """A wide, a top-heavy and a narrow pool, and payouts under several fees."""
+    wide = {f"T{at:02d}": Decimal(40 - at) for at in range(36)}
+    narrow = dict.fromkeys("ABCD", Decimal("0.25"))
+    heavy = {"A": Decimal(1)} | dict.fromkeys("BCDEF", Decimal("0.1"))
+    portfolios = [
+        pools.pool_portfolio([pools.MemberSignal("m", weights, Decimal(1), Decimal("0.5"))], params)
+        for weights in (wide, narrow, heavy)
+    ]
+    payouts = [
+        or_refusal(
+            lambda fee=fee: pools.pool_payouts(
+                reward_rao=1000, ante_rao=50, contributions={"a": 1, "b": 2}, fee=fee, params=params
+            )
+        )
+        for fee in (None, Decimal("0.10"), Decimal("0.20"))
+    ]
+    return said(portfolios, payouts)
 
 
 @cache

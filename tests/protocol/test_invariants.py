@@ -44,6 +44,13 @@ def test_an_escrow_must_be_empty_and_no_account_of_ours_below_zero() -> None:
     ]
 
 
+def test_burned_money_does_not_move_even_when_more_is_burned() -> None:
+    moved = ledger(("external", "burn", 5), ("burn", "treasury", 2))
+    assert invariants.open_accounts(moved).to_dict("records") == [
+        {"account": "burn", "balance_rao": 3}
+    ]
+
+
 def test_a_payout_that_is_a_rao_short_shows_whatever_the_amounts() -> None:
     # b is paid nothing and so has no movement, which must not make the other's amount a float
     rewards = pd.DataFrame({"hotkey": ["a", "b"], "payout_rao": [ODD, 0]})

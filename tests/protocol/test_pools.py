@@ -44,8 +44,8 @@ def test_members_that_are_all_alike_count_the_same():
 
 
 def test_the_excess_over_the_cap_is_spread_in_proportion_and_again():
-    # .50 -> .20, the rest .50 holds .80: .16 -> .256, again capped; .34 then holds .60:
-    # .14 -> .247, capped; .20 holds .40: twice .10 -> .20 each
+    # .50 -> .20, the other .50 holds .80 now: .16 -> .256 and .14 -> .224 are above as well and
+    # capped; the last .20 holds .40: .10 -> .20 each
     weights = {"A": 0.50, "B": 0.16, "C": 0.14, "D": 0.10, "E": 0.10}
     assert pool_portfolio([member("a", weights)]) == dict.fromkeys("ABCDE", Decimal("0.200000"))
     # .40 -> .20; the other six hold .60 of what is .80 now: times 4/3
