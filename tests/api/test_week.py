@@ -157,6 +157,8 @@ def played(settled_home: Path, home: Path) -> Iterator[Week]:
             instance,
             "validator_weights",
             "consensus",
+            "validator_bonds",
+            "validator_results",
             "rewards",
             "ledger_entries",
         )
