@@ -158,9 +158,9 @@ def test_the_balance_of_a_miner_is_what_the_ledgers_moved(home: Path) -> None:
 
 
 def test_a_stranger_has_nothing(home: Path) -> None:
-    alice = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+    ferdie = "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekSK2DjUL"  # a public development account
     store = SignalStore.open(f"sqlite:///{home / 'signals.db'}")
-    found = balance(Lake(str(home / "lake")), store, alice)
+    found = balance(Lake(str(home / "lake")), store, ferdie)
     store.close()
     assert (found.settled_epochs, found.lines, found.waiting) == (0, (), {})
 
