@@ -62,7 +62,7 @@ definitions: setup
 	$(BIN)/dagster definitions validate --log-level warning --workspace workspace.yaml
 
 golden: setup  ## Write the golden tables again; look at the difference before you commit it
-	$(BIN)/python -m pytest tests/golden tests/test_architecture.py tests/pipeline/test_market_faults.py --golden-update
+	$(BIN)/python -m pytest -m "not soak" tests/golden tests/test_architecture.py tests/pipeline/test_market_faults.py tests/pipeline/test_http_faults.py --golden-update
 
 screenshot: setup  ## Take the README's picture of the graph from the running UI
 	$(BIN)/python docs/screenshots/take.py

@@ -47,6 +47,12 @@ class RawPrices(EpochTable, key=("vendor", "ticker", "session")):
     split: float = pa.Field(
         gt=0, le=1e6, nullable=True, description="Split factor of the day, 1 for none."
     )
+    adjusted_close: float = pa.Field(
+        gt=0,
+        le=1e15,
+        nullable=True,
+        description="The vendor's own close less all it knew at the fetch, US dollars.",
+    )
     basis: str = member(BASES, "What the close is adjusted for.")
     fetched_at: Instant = instant("When the vendor answered")
     asked: str = text("Vendors that were asked for this epoch, joined by commas.")
@@ -108,6 +114,9 @@ class ValidatedPrices(
     stale: bool = text("There is no close of this session; an earlier one stands.")
     low_volume: bool = text("Volume under a tenth of its mean.")
     flat_line: bool = text("Unchanged close and no volume for three sessions.")
+    adjustment_mismatch: bool = text(
+        "A vendor's adjusted close returned something else than its close, split and dividend."
+    )
     carried_sessions: int = count("Sessions in a row without a settled close, 0 when settled.")
     in_universe: bool = text("The ticker may be held in this epoch.")
 

@@ -20,7 +20,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 KEYS = ["ticker", "session", "vendor"]
-_NUMBERS = ["close", "volume", "dividend", "split"]
+_NUMBERS = ["close", "volume", "dividend", "split", "adjusted_close"]
+_OPTIONAL = "adjusted_close"  # observations that were stored before it was read have no such column
 _COLUMNS = [*KEYS, *_NUMBERS, "basis", "fetched_at"]
 _BASES = ("as_traded", "split_adjusted", "adjusted")
 _SHOWN = 3  # rows that an error names
@@ -40,6 +41,8 @@ class VendorPanel:
     volume: FloatArray
     dividend: FloatArray
     split: FloatArray
+    adjusted_close: FloatArray  # on each vendor's own scale, which compares with no other
+    fetched_at: npt.NDArray[np.datetime64]
 
 
 def first_observed(epoch: Epoch, params: ProtocolParams = QUANTA) -> date:
@@ -59,15 +62,29 @@ def vendor_panel(
     seen = as_traded(vendor_prices, params)
     order = params.market_data.primary_order
     vendors = sorted(set(seen["vendor"]), key=lambda name: (_place(name, order), name))
-    wide = seen.set_index(KEYS)[_NUMBERS].unstack("vendor")
-    if also is not None:
-        wide = wide.reindex(wide.index.union(also, sort=True))
-    numbers = {
-        name: wide[[(name, vendor) for vendor in vendors]].to_numpy(dtype=np.float64)
-        for name in _NUMBERS
-    }
-    rows = pd.MultiIndex.from_frame(wide.index.to_frame(index=False))
-    return VendorPanel(rows, tuple(vendors), **numbers)
+    column = seen["vendor"].map({name: place for place, name in enumerate(vendors)})
+    rows, place = _grid(seen, also)
+    shape = (len(rows), len(vendors))
+    numbers = {name: np.full(shape, np.nan) for name in _NUMBERS}
+    for name, wide in numbers.items():
+        wide[place, column] = seen[name]
+    fetched_at = np.full(shape, np.datetime64("NaT"), dtype="M8[ns]")
+    fetched_at[place, column] = seen["fetched_at"].dt.tz_convert(None)
+    return VendorPanel(rows, tuple(vendors), **numbers, fetched_at=fetched_at)
+
+
+def _grid(
+    seen: pd.DataFrame, also: pd.MultiIndex | None
+) -> tuple[pd.MultiIndex, npt.NDArray[np.int64]]:
+    """Tickers and sessions, sorted, and which of them each row of ``seen``, sorted too, is."""
+    keys = seen[["ticker", "session"]]
+    first = (keys != keys.shift()).any(axis=1).to_numpy()
+    rows = pd.MultiIndex.from_frame(keys[first])
+    place = np.cumsum(first) - 1
+    if also is None:
+        return rows, place
+    union = rows.union(also, sort=True)
+    return pd.MultiIndex.from_frame(union.to_frame(index=False)), union.get_indexer(rows)[place]
 
 
 def as_traded(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFrame:
@@ -88,7 +105,7 @@ def as_traded(vendor_prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> p
     seen["split"] = seen["split"].mask(adjusted, 1.0)
     seen["volume"] /= factor
     seen[_NUMBERS] = seen[_NUMBERS].mask(adjusted & level_known)
-    return seen[[*KEYS, *_NUMBERS]]
+    return seen[[*KEYS, *_NUMBERS, "fetched_at"]]
 
 
 def asked_vendors(vendor_prices: pd.DataFrame, asked: Collection[str] = ()) -> frozenset[str]:
@@ -152,9 +169,11 @@ def _later_splits(seen: pd.DataFrame, timezone: str) -> "pd.Series[float]":
 
 def _checked(vendor_prices: pd.DataFrame) -> pd.DataFrame:
     """The columns that count; raises ``InvalidPrices`` naming the first rows that are wrong."""
-    if absent := [name for name in _COLUMNS if name not in vendor_prices.columns]:
-        raise InvalidPrices(f"observed prices lack the columns {', '.join(absent)}")
-    seen = vendor_prices[_COLUMNS].astype(dict.fromkeys(_NUMBERS, np.float64))
+    absent = set(_COLUMNS) - {_OPTIONAL} - set(vendor_prices.columns)
+    if absent:
+        named = ", ".join(name for name in _COLUMNS if name in absent)
+        raise InvalidPrices(f"observed prices lack the columns {named}")
+    seen = vendor_prices.reindex(columns=_COLUMNS).astype(dict.fromkeys(_NUMBERS, np.float64))
     _refuse_text(seen["fetched_at"])
     seen["session"] = pd.to_datetime(seen["session"])
     if seen["session"].dt.tz is not None or seen["fetched_at"].dt.tz is None:
@@ -163,7 +182,8 @@ def _checked(vendor_prices: pd.DataFrame) -> pd.DataFrame:
     _refuse(seen, seen["session"] != seen["session"].dt.normalize(), "session is no midnight")
     _refuse(seen, seen.duplicated([*KEYS, "fetched_at"], keep=False), "observed twice at once")
     _refuse(seen, ~seen["basis"].isin(_BASES), f"basis is none of {', '.join(_BASES)}")
-    for name, least_is_wrong in (("close", True), ("split", True), ("dividend", False)):
+    positive = {"close": True, "split": True, "adjusted_close": True, "dividend": False}
+    for name, least_is_wrong in positive.items():
         wrong = np.isinf(seen[name]) | (seen[name] < 0) | (least_is_wrong & (seen[name] == 0))
         _refuse(seen, wrong, f"{name} is not {'positive' if least_is_wrong else 'at least zero'}")
     _refuse(seen, np.isinf(seen["volume"]) | (seen["volume"] < 0), "volume is not at least zero")

@@ -36,7 +36,12 @@ from quanta_pipelines.protocol.observations import (
     vendor_panel,
 )
 from quanta_pipelines.protocol.params import QUANTA, MarketDataParams, ProtocolParams
-from quanta_pipelines.protocol.price_flags import flat_line, low_volume, unusual_return
+from quanta_pipelines.protocol.price_flags import (
+    adjustment_mismatch,
+    flat_line,
+    low_volume,
+    unusual_return,
+)
 from quanta_pipelines.protocol.universe import DENIED, universe
 
 __all__ = [
@@ -53,7 +58,7 @@ __all__ = [
 
 _SETTLED_COLUMNS = [
     *("ticker", "session", "close", "total_return", "n_vendors", "sources", "status"),
-    *("anomaly", "stale", "low_volume", "flat_line"),
+    *("anomaly", "stale", "low_volume", "flat_line", "adjustment_mismatch"),
 ]
 _EPOCH_COLUMNS = ["epoch_id", *_SETTLED_COLUMNS, "carried_sessions", "in_universe"]
 
@@ -106,6 +111,7 @@ def settle_closes(
     prices["stale"] = prices["status"] == "missing"
     prices["low_volume"] = low_volume(prices, rules)
     prices["flat_line"] = flat_line(prices, rules)
+    prices["adjustment_mismatch"] = adjustment_mismatch(agreed.seen, rules)
     return prices[_SETTLED_COLUMNS]
 
 
@@ -222,7 +228,7 @@ def epoch_prices(
     prices["status"] = prices["status"].fillna("missing")
     prices["sources"] = prices["sources"].fillna("")
     prices["n_vendors"] = prices["n_vendors"].fillna(0).astype(np.int64)
-    for flag in ("anomaly", "low_volume", "flat_line"):
+    for flag in ("anomaly", "low_volume", "flat_line", "adjustment_mismatch"):
         prices[flag] = prices[flag].eq(1)  # NaN, a row that nobody reports, is no flag
     prices["stale"] = prices["status"] == "missing"
     prices["carried_sessions"] = _carried(prices)

@@ -1,12 +1,13 @@
 """What is odd about a settled price: columns of flags, none of which changes the price.
 
-All inputs are one row per ticker and session, sorted by both; history is the ticker's own.
+All inputs are one row per ticker and session, sorted by both; history is the ticker's own. What a
+vendor's adjusted closes say is compared with that vendor's own other numbers, never with another's.
 """
 
 import numpy as np
 import pandas as pd
 
-from quanta_pipelines.protocol.observations import FloatArray, row_median
+from quanta_pipelines.protocol.observations import BoolArray, FloatArray, VendorPanel, row_median
 from quanta_pipelines.protocol.params import MarketDataParams
 
 _MIN_EARLIER = 10  # sessions, below which a ticker has no usual return or volume
@@ -38,6 +39,40 @@ def flat_line(prices: pd.DataFrame, rules: MarketDataParams) -> "pd.Series[bool]
         flat &= by_ticker["volume"].shift(back).eq(0.0)
         flat &= by_ticker["close"].shift(back).eq(prices["close"])
     return flat
+
+
+def adjustment_mismatch(seen: VendorPanel, rules: MarketDataParams) -> BoolArray:
+    """Sessions in which a vendor's adjusted close moved unlike its close, split and dividend.
+
+    From the adjusted close before, those three lead to one of two: with the dividend added to the
+    close, as a total return counts it, or taken off the close before, as Yahoo publishes it.
+    Either within the tolerance of closes will do. Its cent, which dividends and adjusted closes
+    may be rounded to, counts on the scale of the close as well, and grows with the gain. Adjusted
+    history is restated, so the two sessions come from one fetch. The session before is the last
+    that any vendor reports: a vendor without it is not compared.
+    """
+    mismatch = np.zeros(len(seen.rows), dtype=bool)
+    if len(seen.rows) < 2 or not np.isfinite(seen.adjusted_close).any():
+        return mismatch
+    before, close = seen.adjusted_close[:-1], seen.close[:-1]
+    now, shares_worth, cash = (
+        values[1:] for values in (seen.adjusted_close, seen.close * seen.split, seen.dividend)
+    )
+    added = before * (shares_worth + cash) / close
+    taken_off = before * shares_worth / np.where(close > cash, close - cash, np.nan)
+    cent = rules.agreement_dollars * np.maximum(1.0, before / close)
+    near = [
+        np.abs(now - expected)
+        <= np.maximum(
+            rules.agreement_bps / 10_000 * expected, cent * np.maximum(1.0, expected / before)
+        )
+        for expected in (added, taken_off)
+    ]
+    ticker = seen.rows.codes[0]
+    one_fetch = seen.fetched_at[1:] == seen.fetched_at[:-1]
+    comparable = np.isfinite(now - added) & one_fetch & (ticker[1:] == ticker[:-1])[:, None]
+    mismatch[1:] = (comparable & ~near[0] & ~near[1]).any(axis=1)
+    return mismatch
 
 
 def _distance_in_sigma(returns: FloatArray, window: int) -> FloatArray:

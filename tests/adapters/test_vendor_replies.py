@@ -112,6 +112,7 @@ def test_later_splits_come_with_a_split_adjusted_past(tmp_path: Path) -> None:
     split = TRUTH[(TRUTH["ticker"] == "KO") & (TRUTH["split"] != 1)]
     assert list(later["session"]) == list(split["session"])
     assert list(later["split"]) == list(split["split"])
+    assert later["adjusted_close"].isna().all()  # the session before it is not there
 
 
 def test_live_prices_with_and_without_a_licence(
@@ -772,6 +773,7 @@ def test_recorded_days_of_tiingo() -> None:
         (date(2015, 1, 2), 529.55),
         (date(2015, 1, 5), 519.46),
     ]
+    assert [day.adjusted_close for day in days] == [529.55, 519.46]  # nothing was paid or split
     (day,) = tiingo.daily_rows(
         recording("tiingo_daily_latest_GOOGL_2018-04-12.json"), date(2018, 4, 9), date(2018, 4, 13)
     )

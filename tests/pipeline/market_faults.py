@@ -5,18 +5,21 @@ two as traded, one adjusted for splits. A scenario is one or two faults; all sce
 at once, each under tickers of its own.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from itertools import combinations, combinations_with_replacement, pairwise, product
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quanta_pipelines.adapters.price_vendors import OBSERVATION_TYPES, PriceVendor
+from quanta_pipelines.adapters.price_vendors import (
+    OBSERVATION_TYPES,
+    PriceVendor,
+    recorded_closes,
+)
 from quanta_pipelines.protocol.oracle import settle_closes, settled_values
 from quanta_pipelines.protocol.params import QUANTA
 
@@ -24,6 +27,7 @@ VENDORS = ("tiingo", "polygon", "yahoo")  # in the order of primaries
 BASIS = {"tiingo": "as_traded", "polygon": "as_traded", "yahoo": "split_adjusted"}
 FETCHED_AT = pd.Timestamp("2022-12-30 02:00", tz="UTC")
 CLOSE_ENOUGH = 1e-9
+TICKERS = ("AAPL", "JPM", "KO")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +76,26 @@ class Market:
             dividend=rows["dividend"] / ahead,
             volume=rows["volume"] * ahead,
         )
+
+
+@cache
+def recorded_market() -> Market:
+    """Three recorded stocks as traded, with a split of AAPL and a dividend one day later."""
+    closes = recorded_closes().loc["2019-06-10":"2019-07-31", list(TICKERS)]
+    split_day = pd.Timestamp("2019-07-12")
+    truth = closes.melt(ignore_index=False, var_name="ticker", value_name="close")
+    truth = truth.rename_axis("session").reset_index()
+    there = (truth["ticker"] == "AAPL") & (truth["session"] == split_day)
+    before = (truth["ticker"] == "AAPL") & (truth["session"] < split_day)
+    dividend_day = pd.Timestamp("2019-07-15")
+    paid = (truth["ticker"] == "AAPL") & (truth["session"] == dividend_day)
+    truth = truth.assign(
+        close=truth["close"].where(~before, truth["close"] * 4.0),
+        split=np.where(there, 4.0, 1.0),
+        dividend=np.where(paid, 0.4, 0.0),  # some 0.8 %
+        volume=1e6 + 1000.0 * np.arange(len(truth)),
+    )
+    return Market(truth, "AAPL", "JPM", split_day, dividend_day)
 
 
 Fault = Callable[[pd.DataFrame, Market], pd.DataFrame]
@@ -195,16 +219,16 @@ def answer(market: Market, vendor: str, faults: tuple[str, ...]) -> pd.DataFrame
     return asked.observe(asked.tickers(), days.min().date(), days.max().date())
 
 
-def alone() -> list[Scenario]:
-    return [Scenario(((vendor, name),)) for name, vendor in product(SETTLED, VENDORS)]
+def alone(faults: Sequence[str] = tuple(SETTLED)) -> list[Scenario]:
+    return [Scenario(((vendor, name),)) for name, vendor in product(faults, VENDORS)]
 
 
-def at_two_vendors() -> list[Scenario]:
+def at_two_vendors(faults: Sequence[str] = tuple(SETTLED)) -> list[Scenario]:
     """Every pair of faults, each at each of two vendors."""
     return [
         Scenario(((one, first), (two, second)))
         for one, two in combinations(VENDORS, 2)
-        for first, second in product(SETTLED, SETTLED)
+        for first, second in product(faults, faults)
     ]
 
 
@@ -216,8 +240,12 @@ def at_one_vendor() -> list[Scenario]:
     ]
 
 
-def settled(market: Market, scenarios: Sequence[Scenario]) -> pd.DataFrame:
-    """Settled rows of all scenarios beside the truth.
+def settled(
+    market: Market,
+    scenarios: Sequence[Scenario],
+    answered: Callable[[Scenario], pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """Settled rows of all scenarios beside the truth; ``answered`` gives what vendors answer.
 
     ``scenario`` is the number of the scenario. ``wrong`` rows are settled and differ from the
     truth, in their close or in their return since the close before, by more than 1e-9.
@@ -225,7 +253,7 @@ def settled(market: Market, scenarios: Sequence[Scenario]) -> pd.DataFrame:
     seen = pd.concat(
         [
             rows.assign(ticker=f"{number:04d} " + rows["ticker"])
-            for number, rows in ((n, one.rows(market)) for n, one in enumerate(scenarios))
+            for number, rows in enumerate(map(answered or (lambda s: s.rows(market)), scenarios))
         ],
         ignore_index=True,
     )
@@ -304,64 +332,15 @@ def outcomes(table: pd.DataFrame, scenarios: Sequence[Scenario]) -> pd.DataFrame
     return pd.DataFrame(found)
 
 
-PAGE_OPENING = """\
-# What faults of vendors do to prices
-
-Written by [test_market_faults.py](../tests/pipeline/test_market_faults.py) with `make golden`.
-Three vendors report three stocks over {sessions} sessions: tiingo and polygon as traded, yahoo
-adjusted for splits. AAPL splits 4 for 1 and pays a dividend a session later. Faults strike around
-these days, at each vendor and at each two vendors; the worst case stands here. A session counts
-once per stock, so there are {rows}.
-
-- **corrected**: every session is settled at the truth, the faulty vendor is outvoted and the row
-  flagged `anomaly` where it disagrees.
-- **held n**: n sessions are `disputed` or `missing`. They count as missing, and block the epoch
-  where they are held by more than 10 % of all weight or are the benchmark.
-- **outvoted n**: two faulty vendors agree on the same wrong value in n sessions. It is settled, and
-  flagged `anomaly`, since the third vendor disagrees.
-- **near n**: in n sessions the primary is wrong by less than the tolerance that vendors have
-  (10 bps or a cent from their median). Such a close agrees by the rule, so no flag tells it.
-
-No session that is settled differs from the truth in another way. Rows that a vendor repeats, and
-times without a zone, are refused and stop the epoch before it, with the rows or the column named.
-"""
-
-
-def ending(row: "pd.Series[Any]") -> str:
-    """How a fault or a pair of faults ended, in the page's words."""
-    counts = (("held", row["lost"]), ("outvoted", row["flagged"]), ("near", row["near"]))
-    return ", ".join(f"{word} {count}" for word, count in counts if count) or "corrected"
-
-
-def page(single: pd.DataFrame, one_vendor: pd.DataFrame, two_vendors: pd.DataFrame) -> str:
-    """The page ``docs/price-faults.md``, from the outcomes of all scenarios."""
-    rows = int(single["rows"].max())
-    names = list(SETTLED)
-    by_name = single.groupby("faults")[["lost", "flagged", "near"]].max()
-    one = one_vendor.groupby("faults")[["lost", "flagged", "near"]].max()
-    two = two_vendors.groupby("faults")[["lost", "flagged", "near"]].max()
-    lines = [PAGE_OPENING.format(sessions=rows // 3, rows=rows)]
-    lines += [
-        "## One fault",
-        "",
-        "| fault | what happened | sessions lost |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| {name} | {ending(by_name.loc[name])} | {by_name.loc[name, 'lost']} |" for name in names
-    ]
-    lines += [f"| {name} | refused, the epoch stops | all |" for name in STOPPING]
-    lines += ["", "## Two faults of one vendor", ""]
-    lines += [f"{len(one)} pairs: {_counted(one)}.", "", "## Two faults at two vendors", ""]
-    lines += ["| fault | with | what happened | sessions lost |", "| --- | --- | --- | --- |"]
-    for first, second in combinations_with_replacement(names, 2):
-        both = {f"{first} + {second}", f"{second} + {first}"}
-        worst = two[two.index.isin(both)].max()
-        lines.append(f"| {first} | {second} | {ending(worst)} | {worst['lost']} |")
-    return "\n".join(lines) + "\n"
-
-
-def _counted(found: pd.DataFrame) -> str:
-    """How many pairs ended how, without their numbers of sessions."""
-    kinds = found.apply(lambda row: " and ".join(re.findall("[a-z]+", ending(row))), axis=1)
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts().sort_index().items())
+def assert_nothing_is_silent(
+    market: Market,
+    scenarios: Sequence[Scenario],
+    answered: Callable[[Scenario], pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """The settled rows, of which each is true, held, flagged, or off by less than the tolerance."""
+    table = settled(market, scenarios, answered)
+    silent = table[table["wrong"] & ~table["anomaly"] & ~within_tolerance(table)]
+    shown = silent[["scenario", "ticker", "session", "close", "close_true", "total_return"]]
+    assert silent.empty, f"{scenarios[int(silent['scenario'].iloc[0])]}\n{shown.head(10)}"
+    assert not table["lost"].any()
+    return table

@@ -1,6 +1,6 @@
 """A platform that asks replicas over HTTP, and a season that is played on what they serve."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.vendor_replicas.tables import Tables
 from tests.vendor_replicas.wired import vendor_at
 
 PATIENT = Patience(connect=2.0, read=10.0, whole=20.0, retries=1, backoff=0.01, longest_wait=1.0)
+HURRIED = replace(PATIENT, read=0.4, whole=0.4)  # for replies that are slower than that
 NOWHERE = "http://127.0.0.1:9"  # nobody listens: the connection is refused
 Clock = Callable[[], datetime]
 
@@ -46,10 +47,12 @@ def platform_over(
     *,
     clock: Clock,
     slow_clocks: dict[str, Clock] | None = None,
+    hurried: Collection[str] = (),
 ) -> Platform:
     """The platform under ``home`` whose vendors are asked at ``urls`` at the time of ``clock``.
 
-    Its own clock stands ten days later, when rewards may be distributed.
+    Those ``hurried`` are given up soon. Its own clock stands ten days later, when rewards may be
+    distributed.
     """
     vendors = tuple(
         vendor_at(
@@ -57,7 +60,7 @@ def platform_over(
             url,
             home,
             clock=(slow_clocks or {}).get(name, clock),
-            patience=PATIENT,
+            patience=HURRIED if name in hurried else PATIENT,
             watch_list=tuple(watch_list),
         )
         for name, url in urls.items()

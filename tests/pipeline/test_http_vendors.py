@@ -17,12 +17,10 @@ from quanta_pipelines.price_refetch import newer_replies, refetch
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
 from quanta_pipelines.simulation.strategies import SECTORS, sector_of
-from tests.pipeline.market_faults import BASIS, SETTLED, Market
-from tests.vendor_replicas.formats import Response
-from tests.vendor_replicas.garbling import garbling
-from tests.vendor_replicas.server import Fault, Server
+from tests.pipeline.market_faults import BASIS, Market
 from tests.vendor_replicas.tables import Tables, table_servers
 
+from .http_faults import DOWN, SLOW, TABLE_FAULTS, WIRE_FAULTS, on_the_wire
 from .replica_platform import NOWHERE, Evenings, platform_over, play, run_epochs, run_job
 
 EPOCHS = Epoch.range(Epoch.parse("2019-Q2-W23"), "2019-Q2-W25")
@@ -51,49 +49,10 @@ def recorded_market() -> Market:
 MARKET = recorded_market()
 TICKERS = tuple(sorted(MARKET.truth["ticker"].unique()))
 TRUTH: Tables = dict.fromkeys(BASIS, MARKET.truth)
-WIRE = ["ticker", "session", "close", "volume", "dividend", "split"]
 
 
-def on_the_wire(faults: dict[str, tuple[str, ...]]) -> Tables:
-    """Each vendor's rows on its own basis, with faults of the table."""
-    tables = {}
-    for name in BASIS:
-        rows = MARKET.honest(name)
-        for fault in faults.get(name, ()):
-            rows = TABLE_FAULTS[fault](rows, MARKET)
-        tables[name] = rows[WIRE]
-    return tables
-
-
-def duplicated(rows: pd.DataFrame, market: Market) -> pd.DataFrame:
-    twice = (rows["ticker"] == market.subject) & (rows["session"] == DAY)
-    return pd.concat([rows, rows[twice]])
-
-
-TABLE_FAULTS = {
-    name: SETTLED[name]
-    for name in SETTLED
-    if name not in ("vendor down", "fetch dated before the split")
-} | {"duplicated rows": duplicated}
-
-said_wrong = Response(200, b"Internal error, please try again later", {"Content-Type": "text/html"})
-SERVER_FAULTS: dict[str, Callable[[Server], None]] = {
-    "refused key": lambda server: server.faults.append(
-        Fault("", lambda _: Response(401, b'{"detail": "Invalid token."}'))
-    ),
-    "too many requests": lambda server: server.faults.append(
-        Fault("", lambda _: Response(429, b"Too Many Requests", {"Retry-After": "3600"}))
-    ),
-    "error text under status 200": lambda server: server.faults.append(
-        Fault("", lambda _: said_wrong)
-    ),
-    "truncated bodies": lambda server: server.faults.append(Fault("", cut=40)),
-    "garbage in a fifth of replies": lambda server: setattr(
-        server, "garble", garbling(11, server.replica, names_tickers=False)
-    ),
-}
-DOWN, SLOW = "connection refused", "clock three days slow"
-FAULTS = (DOWN, *SERVER_FAULTS, *TABLE_FAULTS, SLOW)
+SLOW_BY_DAYS = "clock three days slow"
+OVER_HTTP = (DOWN, *WIRE_FAULTS, *TABLE_FAULTS, SLOW_BY_DAYS)
 Faulty = tuple[tuple[str, str], ...]  # vendor, fault
 
 
@@ -139,25 +98,25 @@ def harmed(played: Played, tmp_path: Path) -> Iterator[Callable[..., tuple[Platf
 
         def run(faults: Faulty, vendors: tuple[str, ...] = tuple(BASIS)) -> tuple[Platform, list]:
             home = Path(copytree(played.home, tmp_path / "home"))
-            by_table = {
-                vendor: tuple(
-                    name for where, name in faults if where == vendor and name in TABLE_FAULTS
-                )
-                for vendor in BASIS
-            }
-            tables = {name: on_the_wire(by_table)[name] for name in vendors}
+            own = {vendor: [name for at, name in faults if at == vendor] for vendor in BASIS}
+            tables = {vendor: on_the_wire(MARKET, vendor, own[vendor]) for vendor in vendors}
             servers = stack.enter_context(table_servers(tables, adjusted=True))
             urls = {name: server.url for name, server in servers.items()}
             evenings, slow = Evenings(), Evenings()
             evenings.move_to(LAST)
             slow.move_to(LAST, timedelta(days=-3))
             for vendor, name in faults:
-                if name in SERVER_FAULTS:
-                    SERVER_FAULTS[name](servers[vendor])
+                if name in WIRE_FAULTS:
+                    WIRE_FAULTS[name](servers[vendor])
             urls |= {vendor: NOWHERE for vendor, name in faults if name == DOWN}
-            clocks = {vendor: slow for vendor, name in faults if name == SLOW}
             platform = platform_over(
-                home, urls, TICKERS, EPOCHS[0], clock=evenings, slow_clocks=clocks
+                home,
+                urls,
+                TICKERS,
+                EPOCHS[0],
+                clock=evenings,
+                slow_clocks={vendor: slow for vendor, name in faults if name == SLOW_BY_DAYS},
+                hurried=frozenset(vendor for vendor, name in faults if name == SLOW),
             )
             stack.callback(platform.store.close)
             result = run_job(platform, LAST, "close")
@@ -252,7 +211,7 @@ def test_a_vendor_that_is_down_does_not_make_the_rule_of_two_a_rule_of_one(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("vendor", BASIS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", OVER_HTTP)
 def test_no_fault_over_http_is_silent(
     vendor: str,
     fault: str,

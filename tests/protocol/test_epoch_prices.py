@@ -63,7 +63,7 @@ def test_there_is_a_row_for_every_ticker_and_session() -> None:
     prices = table(seen("MSFT"), without(seen("AAPL"), "2025-11-25", "2025-11-26"))
     assert list(prices.columns) == [
         *("epoch_id", "ticker", "session", "close", "total_return", "n_vendors", "sources"),
-        *("status", "anomaly", "stale", "low_volume", "flat_line"),
+        *("status", "anomaly", "stale", "low_volume", "flat_line", "adjustment_mismatch"),
         *("carried_sessions", "in_universe"),
     ]
     assert list(prices["ticker"]) == ["AAPL"] * 5 + ["MSFT"] * 5
@@ -80,7 +80,8 @@ def test_types_do_not_depend_on_what_is_missing() -> None:
     assert whole.dtypes.astype(str).to_dict() == {
         **dict.fromkeys(["epoch_id", "ticker", "sources", "status"], "object"),
         **dict.fromkeys(["close", "total_return"], "float64"),
-        **dict.fromkeys(["anomaly", "stale", "low_volume", "flat_line", "in_universe"], "bool"),
+        **dict.fromkeys(["anomaly", "stale", "low_volume", "flat_line"], "bool"),
+        **dict.fromkeys(["adjustment_mismatch", "in_universe"], "bool"),
         **dict.fromkeys(["n_vendors", "carried_sessions"], "int64"),
         "session": "datetime64[ns]",
     }

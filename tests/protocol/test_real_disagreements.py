@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from quanta_pipelines.protocol.disagreements import disagreements
+from quanta_pipelines.protocol.observations import vendor_panel
 from quanta_pipelines.protocol.oracle import settle_closes
+from quanta_pipelines.protocol.params import QUANTA
+from quanta_pipelines.protocol.price_flags import adjustment_mismatch
 
 FOLDER = os.environ.get("QUANTA_REFERENCE_DATA", "")
 FIRST, SECOND = "b_alphavantage_sp500_1999_2021.parquet", "b2_iex_sp500_2013_2018.parquet"
@@ -54,10 +57,48 @@ def test_the_return_identity_holds_on_all_rows_but_fourteen(first: pd.DataFrame)
     assert set(zip(odd["ticker"], odd["session"].dt.strftime("%Y-%m-%d"), strict=True)) == ODD
 
 
+def flagged_in(first: pd.DataFrame, adjusted: "pd.Series[float]") -> set[tuple[str, str]]:
+    """Tickers and days whose adjusted close is flagged, of the whole file."""
+    seen = first.assign(
+        adjusted_close=adjusted, vendor="alphavantage", basis="as_traded", fetched_at=FETCHED_AT
+    )
+    flagged = adjustment_mismatch(vendor_panel(seen), QUANTA.market_data)
+    odd = vendor_panel(seen).rows[flagged].to_frame(index=False)
+    return set(zip(odd["ticker"], odd["session"].dt.strftime("%Y-%m-%d"), strict=True))
+
+
+def test_of_the_whole_file_exactly_the_fourteen_are_flagged(first: pd.DataFrame) -> None:
+    assert flagged_in(first, first["adj_close"]) == ODD
+
+
+def test_of_the_tickers_with_errors_exactly_the_fourteen_are_flagged(first: pd.DataFrame) -> None:
+    own = first[first["ticker"].isin({ticker for ticker, _ in ODD})]
+    assert flagged_in(own, own["adj_close"]) == ODD
+    # the same rounded to cents, as vendors used to send it
+    assert flagged_in(own, own["adj_close"].round(2)) == ODD
+
+
+def test_dividends_taken_off_the_close_before_are_no_mismatch(first: pd.DataFrame) -> None:
+    """The same history, adjusted as Yahoo does it: one less the dividend over the close before."""
+    own = first[first["ticker"].isin(["AAPL", "KO", "XOM", "GE", "CCL", "WYNN", "LB", "COST"])]
+    by_ticker = own.groupby("ticker")
+    before = by_ticker["close"].shift()
+    gain = own["close"] * own["split"] / (before - own["dividend"])
+    adjusted = gain.fillna(1.0).groupby(own["ticker"]).cumprod()
+    own = own.assign(adjusted=adjusted / by_ticker["close"].transform("size"))
+    # COST paid 7 dollars of some 96 on 2012-12-18 alone; the two ways differ by more than 10 bps
+    added = (own["close"] * own["split"] + own["dividend"]) / before
+    assert ((gain / added - 1).abs() > 0.001).sum() >= 5
+    level = 1_000.0 * own["adjusted"]
+    assert flagged_in(own, level) == set()
+
+
 @pytest.fixture(scope="module")
 def settled(first: pd.DataFrame) -> pd.DataFrame:
     own = first[first["ticker"].isin({ticker for ticker, _ in ODD})]
-    seen = own.assign(vendor="alphavantage", basis="as_traded", fetched_at=FETCHED_AT)
+    seen = own.rename(columns={"adj_close": "adjusted_close"}).assign(
+        vendor="alphavantage", basis="as_traded", fetched_at=FETCHED_AT
+    )
     table = settle_closes(seen)
     return table.assign(day=table["session"].dt.strftime("%Y-%m-%d")).set_index(["ticker", "day"])
 
@@ -67,6 +108,7 @@ def test_a_return_that_the_vendor_contradicts_itself_is_flagged(settled: pd.Data
     assert flagged.all()
     # the flag is no constant: on these tickers it marks a few percent of all sessions
     assert settled["anomaly"].mean() < 0.05
+    assert set(settled.index[settled["adjustment_mismatch"]]) == ODD
 
 
 def test_where_the_adjusted_close_is_wrong_the_settled_return_is_right(

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from tests.vendor_replicas.truth import later_splits
+from tests.vendor_replicas.truth import adjusted_closes, later_splits
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -83,11 +83,18 @@ class TiingoReplica(Replica):
         if ticker not in self.by_ticker:
             return reply(404, {"detail": f"Error: Ticker '{symbol}' not found"})
         rows = self.days(ticker, asked.params["startDate"], asked.params["endDate"])
-        return reply(200, [self._day(row) for row in rows.to_dict("records")])
+        known = self._all_adjusted(ticker).reindex(rows.index)
+        days = zip(rows.to_dict("records"), known, strict=True)
+        return reply(200, [self._day(row, adjusted) for row, adjusted in days])
 
-    def _day(self, row: dict) -> dict:
+    def _all_adjusted(self, ticker: str) -> pd.Series:
+        rows = self.rows(ticker)
+        return pd.Series(adjusted_closes(rows, taken_off=False), index=rows.index)
+
+    def _day(self, row: dict, adjusted_close: float) -> dict:
         prices = {name: row[name] for name in ("open", "high", "low", "close")}
-        adjusted = {f"adj{name.capitalize()}": value / 2 for name, value in prices.items()}
+        factor = adjusted_close / row["close"]
+        adjusted = {f"adj{name.capitalize()}": value * factor for name, value in prices.items()}
         return {
             "date": f"{row['session']:%Y-%m-%d}T00:00:00.000Z",
             **prices,
@@ -333,13 +340,15 @@ class YahooReplica(Replica):
                 for row in split.to_dict("records")
             },
         }
+        own = seen.assign(split=1.0)  # its closes hold the splits already
+        adjusted = adjusted_closes(own, taken_off=True).tolist()
         numbers = {name: seen[name].tolist() for name in ("open", "high", "low", "close", "volume")}
         numbers["volume"] = [int(shares) for shares in numbers["volume"]]
         result = {
             "meta": meta,
             "timestamp": seen["at"].tolist(),
             "events": events,
-            "indicators": {"quote": [numbers], "adjclose": [{"adjclose": numbers["close"]}]},
+            "indicators": {"quote": [numbers], "adjclose": [{"adjclose": adjusted}]},
         }
         return {"chart": {"result": [result], "error": None}}
 

@@ -46,3 +46,18 @@ def later_splits(rows: pd.DataFrame) -> np.ndarray:
     """Product of the splits after each row of one ticker's ordered rows."""
     backwards = np.cumprod(rows["split"].to_numpy()[::-1])[::-1]
     return np.append(backwards[1:], 1.0)
+
+
+def adjusted_closes(rows: pd.DataFrame, *, taken_off: bool) -> np.ndarray:
+    """Closes of one ticker's ordered rows less what was paid later, on the level of the last.
+
+    Going back, each factor is what the session's close, split and dividend were of the close
+    before; with ``taken_off`` the dividend lowers the close before instead, as Yahoo does it.
+    """
+    close, split, dividend = (rows[name].to_numpy() for name in ("close", "split", "dividend"))
+    if not len(close):
+        return close
+    before, worth, cash = close[:-1], close[1:] * split[1:], dividend[1:]
+    gain = worth / (before - cash) if taken_off else (worth + cash) / before
+    later = np.append(np.cumprod(gain[::-1])[::-1], 1.0)
+    return close[-1] / later

@@ -24,6 +24,7 @@ OBSERVATION_TYPES: dict[str, str] = {
     "vwap": "float64",
     "dividend": "float64",  # cash a share on this session
     "split": "float64",  # new shares for an old one on this session
+    "adjusted_close": "float64",  # the vendor's own, for all it knew at the fetch
     "basis": "object",  # as_traded, split_adjusted or adjusted
     "fetched_at": "datetime64[ns, UTC]",
 }
@@ -56,7 +57,8 @@ class PriceVendor(Protocol):
 
         Columns and types are ``OBSERVATION_TYPES``; unknown numbers are NaN. A ticker or a session
         that the vendor does not have has no row. Where closes are adjusted for splits, the rows of
-        later splits come too, up to the day of the fetch: the level rests on them.
+        later splits come too, up to the day of the fetch: the level rests on them. An adjusted
+        close compares with the ones beside it of the same fetch, and with nothing else.
         """
         ...
 

@@ -26,6 +26,7 @@ from quanta_pipelines.adapters.price_vendors.vendor import (
     sheet,
 )
 from quanta_pipelines.adapters.price_vendors.wire_types import (
+    Adjusted,
     Bid,
     Cash,
     Price,
@@ -33,6 +34,7 @@ from quanta_pipelines.adapters.price_vendors.wire_types import (
     Shares,
     Wire,
     known,
+    known_adjusted,
     own_sessions,
     parsed,
     quote_time,
@@ -43,7 +45,7 @@ SYMBOLS: Final = SymbolMap(NAME, "-")
 
 
 class DailyRow(Wire):
-    """One day; prices as traded, ``divCash`` and ``splitFactor`` of that day."""
+    """One day; prices as traded but for ``adjClose``, events are those of that day."""
 
     date: AwareDatetime
     open: Price | None = None
@@ -51,7 +53,8 @@ class DailyRow(Wire):
     low: Price | None = None
     close: Price | None
     volume: Shares | None = None
-    divCash: Cash  # noqa: N815 - the vendor's spelling
+    adjClose: Adjusted | None = None  # noqa: N815 - the vendor's spelling
+    divCash: Cash  # noqa: N815
     splitFactor: Ratio  # noqa: N815
 
 
@@ -112,6 +115,7 @@ def daily_rows(reply: Reply, first: date, last: date) -> list[Day]:
             volume=known(row.volume),
             dividend=row.divCash,
             split=row.splitFactor,
+            adjusted_close=known_adjusted(row.adjClose),
         )
         for session, row in zip(sessions, rows, strict=True)
     ]

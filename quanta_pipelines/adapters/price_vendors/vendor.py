@@ -28,7 +28,10 @@ RowT = TypeVar("RowT", bound=Wire)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """One session of one ticker, on the vendor's basis; NaN is unknown, a NaN close is no row."""
+    """One session of one ticker, on the vendor's basis; NaN is unknown, a NaN close is no row.
+
+    ``adjusted_close`` is what the vendor makes of the close for later splits and dividends.
+    """
 
     session: date
     open: float
@@ -39,6 +42,7 @@ class Day:
     vwap: float = np.nan
     dividend: float
     split: float
+    adjusted_close: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)

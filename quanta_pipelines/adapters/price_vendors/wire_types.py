@@ -33,6 +33,7 @@ Price = Annotated[float, Field(gt=0, le=10_000_000)]  # dollars; the dearest sto
 Bid = Annotated[float, Field(ge=0, le=10_000_000), _PLAIN_ZERO]  # dollars, 0 for none
 Shares = Annotated[float, Field(ge=0, le=1e12), _PLAIN_ZERO]
 Cash = Annotated[float, Field(ge=0, le=1_000_000), _PLAIN_ZERO]  # dollars a share
+Adjusted = Annotated[float, Field(ge=-1e15, le=1e15)]  # a close less all that was paid later
 Ratio = Annotated[float, Field(ge=1e-4, le=1e4)]  # new shares for an old one
 
 
@@ -80,6 +81,11 @@ def words(reply: Reply) -> str:
 def known(number: float | None) -> float:
     """A number, NaN where the vendor has none."""
     return np.nan if number is None else number
+
+
+def known_adjusted(number: float | None) -> float:
+    """An adjusted close, NaN where the vendor has none or more was paid later than it was worth."""
+    return np.nan if number is None or number <= 0.0 else number
 
 
 def own_ticker(symbol: str, symbols: SymbolMap, asked: Collection[str]) -> str:

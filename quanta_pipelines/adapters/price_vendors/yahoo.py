@@ -6,7 +6,7 @@ volume and one row where two came.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Annotated, Final
@@ -27,6 +27,7 @@ from quanta_pipelines.adapters.price_vendors.vendor import (
     sheet,
 )
 from quanta_pipelines.adapters.price_vendors.wire_types import (
+    Adjusted,
     Bid,
     Cash,
     Price,
@@ -34,6 +35,7 @@ from quanta_pipelines.adapters.price_vendors.wire_types import (
     Shares,
     Wire,
     known,
+    known_adjusted,
     own_sessions,
     own_ticker,
     parsed,
@@ -76,10 +78,17 @@ class Columns(Wire):
     volume: list[Shares | None] = Field(default_factory=list)
 
 
+class AdjustedColumn(Wire):
+    """Closes less the dividends that were paid later."""
+
+    adjclose: list[Adjusted | None] = Field(default_factory=list)
+
+
 class Indicators(Wire):
-    """The columns; Yahoo puts them into a list of one."""
+    """The columns; Yahoo puts them into lists of one. That of adjusted closes may be absent."""
 
     quote: list[Columns] = Field(min_length=1, max_length=1)
+    adjclose: list[AdjustedColumn] = Field(default_factory=list, max_length=1)
 
 
 class PaidDividend(Wire):
@@ -151,7 +160,13 @@ class YahooVendor(AskedVendor):
             NAME, CHART + SYMBOLS.symbol(ticker), {"start": f"{first}", "last": f"{last}"}
         )
         answer = reading.read(request, lambda reply: chart_days(reply, ticker, first))
-        rows = [day for day in answer.value if day.session <= last or day.split != 1.0]
+        rows = [day for day in answer.value if day.session <= last]
+        # Of the days beside a later split nothing is kept that its adjusted close compares with.
+        rows += [
+            replace(day, adjusted_close=np.nan)
+            for day in answer.value
+            if day.session > last and day.split != 1.0
+        ]
         return Days(rows, "split_adjusted", answer.fetched_at)
 
     def ask_quotes(self, tickers: Sequence[str], reading: Reading) -> QuoteSheet:
@@ -167,7 +182,9 @@ def chart_days(reply: Reply, ticker: str, first: date) -> list[Day]:
     last = reply.fetched_at.astimezone(NEW_YORK).date()
     sessions = own_sessions((_day(at) for at in chart.timestamp), first, last)
     columns = chart.indicators.quote[0]
-    lists = (columns.open, columns.high, columns.low, columns.close, columns.volume)
+    none: list[float | None] = [None] * len(sessions)
+    adjusted = chart.indicators.adjclose[0].adjclose if chart.indicators.adjclose else none
+    lists = (columns.open, columns.high, columns.low, columns.close, columns.volume, adjusted)
     if any(len(numbers) != len(sessions) for numbers in lists):
         raise ReplyRefused("columns are not as long as their timestamps")
     paid = {_day(one.date): one.amount for one in chart.events.dividends.values()}
@@ -188,8 +205,9 @@ def chart_days(reply: Reply, ticker: str, first: date) -> list[Day]:
             volume=known(volume),
             dividend=paid.get(session, 0.0),
             split=ratios.get(session, 1.0),
+            adjusted_close=known_adjusted(after),
         )
-        for session, opened, high, low, close, volume in zip(sessions, *lists, strict=True)
+        for session, opened, high, low, close, volume, after in zip(sessions, *lists, strict=True)
     ]
 
 
