@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.cli import main
+from quanta_pipelines.protocol.disagreements import disagreements
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.settings import current_settings
 from tests.vendor_replicas.tables import (
@@ -127,14 +129,56 @@ def test_a_real_dispute_is_reported_corrected_and_run_again(
     assert lake.exists("ledger_entries", epoch.id)
 
 
+def require_prices_as_joined(home: Path, epochs: Sequence[Epoch], count: int) -> tuple[int, int]:
+    """Two vendors serve the first file, one the second: what is settled is what a join gives.
+
+    Every close is the first file's, and exactly where the second lies apart from it its vendor is
+    not among the sources, the row is flagged, and the report of the last epoch says so. Returns how
+    many cells were settled, and in how many the files are apart.
+    """
+    tickers, lake = reference_tickers(count), Lake(str(home / "lake"))
+    one, other = read_file(FIRST_FILE, tickers), read_file(SECOND_FILE, tickers)
+    one = one.assign(later=later_splits_of(one))
+    both = one.merge(other[["ticker", "session", "close"]], on=["ticker", "session"])
+    away = (both["close_x"] - both["close_y"] * both["later"]).abs()
+    both["apart"] = away - np.maximum(0.001 * both["close_x"], 0.01) > 5e-10
+    settled, apart = 0, 0
+    for epoch in epochs:
+        prices = lake.read("validated_prices", epoch.id)
+        cells = prices.merge(both, on=["ticker", "session"], how="left", validate="1:1")
+        assert (prices["status"] == "settled").all(), epoch
+        assert (cells["close"] == cells["close_x"]).all(), epoch
+        named = cells["sources"].map({"polygon,tiingo": True, "polygon,tiingo,yahoo": False})
+        assert (named == cells["apart"]).all(), epoch
+        assert cells.loc[cells["apart"], "anomaly"].all(), epoch
+        settled, apart = settled + len(cells), apart + int(cells["apart"].sum())
+    raw, last = lake.read("raw_prices", epochs[-1].id), pd.Timestamp(epochs[-1].sessions[-1])
+    seen = both[both["session"].between(raw["session"].min(), last)]
+    expected = [
+        ("yahoo", ticker, len(own), int(own["apart"].sum()), days.min(), days.max())
+        for ticker, own in seen.groupby("ticker")
+        if len(days := own.loc[own["apart"], "session"])
+    ]
+    report = disagreements(raw).iloc[:, :6]
+    assert [tuple(row) for row in report.itertuples(index=False)] == expected
+    return settled, apart
+
+
 @pytest.mark.soak
 def test_a_hundred_tickers_over_half_a_year(tmp_path: Path) -> None:
-    outcomes = history(tmp_path / "home", "tiingo,polygon,yahoo", 100, f"{FIRST}..2015-Q1-W02")
+    home, last = tmp_path / "home", "2015-Q1-W02"
+    outcomes = history(home, "tiingo,polygon,yahoo", 100, f"{FIRST}..{last}")
     assert len(outcomes) == 26
     assert all(one["succeeded"] for one in outcomes), outcomes[-1]
+    # 126 sessions of 100 tickers
+    assert require_prices_as_joined(home, Epoch.range(FIRST, last), 100) == (12_600, 481)
 
 
 @pytest.mark.slow
 def test_a_hundred_tickers_over_three_epochs(tmp_path: Path) -> None:
-    outcomes = history(tmp_path / "home", "tiingo,polygon,yahoo", 100, f"{FIRST}..{DISPUTED}")
+    home = tmp_path / "home"
+    outcomes = history(home, "tiingo,polygon,yahoo", 100, f"{FIRST}..{DISPUTED}")
     assert [one["succeeded"] for one in outcomes] == [True] * 3
+    settled, apart = require_prices_as_joined(home, Epoch.range(FIRST, DISPUTED), 100)
+    assert settled == 100 * 15
+    assert apart > 0
