@@ -15,6 +15,7 @@ from quanta_pipelines.protocol.observations import (
     VendorPanel,
     first_chosen,
     near_median,
+    row_count,
 )
 from quanta_pipelines.protocol.params import MarketDataParams
 
@@ -64,9 +65,10 @@ def _voted(
     """
     known = np.isfinite(stated)
     happened = known & (stated != none)
-    more = 2 * happened.sum(axis=1, keepdims=True) - known.sum(axis=1, keepdims=True)
+    stated_by = row_count(known)
+    more = (2 * row_count(happened) - stated_by)[:, None]
     near = near & np.where(happened, more > 0, more < 0)
-    enough = near.sum(axis=1) >= np.clip(known.sum(axis=1), 1, required)
+    enough = row_count(near) >= np.clip(stated_by, 1, required)
     value = np.where(enough, first_chosen(stated, near), np.nan)
     return value, np.asarray((known & ~near).any(axis=1))
 
@@ -81,17 +83,26 @@ def ambiguous(seen: VendorPanel) -> BoolArray:
     return np.asarray((split & (seen.dividend > NO_DIVIDEND)).any(axis=1))
 
 
-def since_last_close(rows: pd.DataFrame, closes: FloatArray) -> "list[pd.Series[int]]":
+def since_last_close(rows: pd.DataFrame, closes: FloatArray) -> "pd.Series[int]":
     """Groups of rows: the sessions without a close of a ticker, and the close that ends them."""
-    closed = pd.Series(np.isfinite(closes).astype(np.int64))
-    ticker = rows["ticker"]
-    return [ticker, closed.groupby(ticker).cumsum() - closed]
+    begins = _first_of_ticker(rows)
+    begins[1:] |= np.isfinite(closes[:-1])
+    return pd.Series(np.cumsum(begins), dtype="int64")
 
 
 def last_close(rows: pd.DataFrame, closes: FloatArray) -> "pd.Series[float]":
     """The close before each row that its return is measured from, NaN where there is none."""
-    ticker = rows["ticker"]
-    return pd.Series(closes).groupby(ticker).ffill().groupby(ticker).shift()
+    at = np.arange(len(closes))
+    own_first = np.maximum.accumulate(np.where(_first_of_ticker(rows), at, 0))
+    last = np.maximum.accumulate(np.where(np.isfinite(closes), at, -1))
+    before = np.concatenate([[-1], last[:-1]]) if len(closes) else at
+    return pd.Series(np.where(before >= own_first, closes[before], np.nan))
+
+
+def _first_of_ticker(rows: pd.DataFrame) -> BoolArray:
+    """Which rows, sorted by ticker, are the first of theirs."""
+    ticker = rows["ticker"].to_numpy()
+    return np.concatenate([[True], ticker[1:] != ticker[:-1]]) if len(rows) else np.empty(0, bool)
 
 
 def total_returns(rows: pd.DataFrame, closes: FloatArray, actions: Actions) -> FloatArray:
@@ -103,9 +114,13 @@ def total_returns(rows: pd.DataFrame, closes: FloatArray, actions: Actions) -> F
     unknown = np.isnan(actions.split) | np.isnan(actions.dividend)
     split = pd.Series(np.where(unknown, NO_SPLIT, actions.split))
     cash = pd.Series(np.where(unknown, NO_DIVIDEND, actions.dividend))
-    shares = split.groupby(since).cumprod()
-    received = (cash * shares.groupby(since).shift(fill_value=1.0)).groupby(since).cumsum()
+    shares = split.groupby(since, sort=False).cumprod()
+    received = (
+        (cash * shares.groupby(since, sort=False).shift(fill_value=1.0))
+        .groupby(since, sort=False)
+        .cumsum()
+    )
     worth = shares * closes + received
     returns = worth / last_close(rows, closes) - 1.0
-    lost = pd.Series(unknown.astype(np.int64)).groupby(since).cummax().eq(1)
+    lost = pd.Series(unknown.astype(np.int64)).groupby(since, sort=False).cummax().eq(1)
     return np.where(lost, np.nan, returns)

@@ -82,7 +82,11 @@ def corrected_cells(corrections: pd.DataFrame | None, rows: pd.MultiIndex) -> Co
 
     Raises ``InvalidCorrection`` where two stand for one cell.
     """
-    given = corrections if corrections is not None else _none()
+    if corrections is None or corrections.empty:
+        nothing: FloatArray = np.full(len(rows), np.nan)
+        none: dict[str, FloatArray] = {str(field): nothing for field in FIELDS}
+        return Corrected(MappingProxyType(none), np.zeros(len(rows), dtype=bool))
+    given = corrections
     twice = given[given.duplicated(["ticker", "session", "field"])]
     for row in twice.head(1).itertuples():
         raise InvalidCorrection(
@@ -97,8 +101,3 @@ def corrected_cells(corrections: pd.DataFrame | None, rows: pd.MultiIndex) -> Co
     }
     touched = np.isfinite(np.column_stack(list(fields.values()))).any(axis=1)
     return Corrected(MappingProxyType(fields), np.asarray(touched))
-
-
-def _none() -> pd.DataFrame:
-    columns = {"ticker": "object", "session": "datetime64[ns]", "field": "object"}
-    return pd.DataFrame(columns=[*columns, "new_value"]).astype({**columns, "new_value": float})

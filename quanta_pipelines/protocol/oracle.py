@@ -32,6 +32,7 @@ from quanta_pipelines.protocol.observations import (
     asked_vendors,
     first_chosen,
     near_median,
+    row_count,
     row_median,
     vendor_panel,
 )
@@ -68,7 +69,7 @@ class _Agreed:
     """What vendors agree on and an operator corrected, a row per ticker and session."""
 
     seen: VendorPanel
-    rows: pd.DataFrame
+    rows: pd.DataFrame  # ticker as a number, which groups faster than its text, and session
     near: BoolArray  # [rows, vendors]: within the tolerance of the median
     close: FloatArray  # NaN where too few agree
     actions: Actions
@@ -100,7 +101,7 @@ def settle_closes(
     compared = np.isfinite(agreed.seen.close)
     known = compared.any(axis=1) | agreed.corrected.rows
     prices["close"] = np.where(settled, agreed.close, np.nan)
-    prices["n_vendors"] = compared.sum(axis=1).astype(np.int64)
+    prices["n_vendors"] = row_count(compared)
     prices["sources"] = _sources(agreed)
     prices["status"] = np.select([settled, known], ["settled", "disputed"], "missing")
     prices["status"] = prices["status"].astype(object)
@@ -112,6 +113,7 @@ def settle_closes(
     prices["low_volume"] = low_volume(prices, rules)
     prices["flat_line"] = flat_line(prices, rules)
     prices["adjustment_mismatch"] = adjustment_mismatch(agreed.seen, rules)
+    prices["ticker"] = agreed.seen.rows.get_level_values("ticker")
     return prices[_SETTLED_COLUMNS]
 
 
@@ -124,7 +126,7 @@ def settled_values(
 ) -> pd.DataFrame:
     """What is settled now of each ticker and session: close, dividend and split, NaN where not."""
     agreed = _agreed(vendor_prices, params, asked, corrections)
-    return agreed.rows.assign(
+    return agreed.seen.rows.to_frame(index=False).assign(
         close=agreed.close, dividend=agreed.actions.dividend, split=agreed.actions.split
     )
 
@@ -141,12 +143,12 @@ def _agreed(
     also = None if corrections is None else pd.MultiIndex.from_frame(_cells_of(corrections))
     seen = vendor_panel(vendor_prices, params, also=also)
     near = near_median(seen.close, bps=rules.agreement_bps, least=rules.agreement_dollars)
-    agrees = near & (near.sum(axis=1) >= required)[:, None]
+    agrees = near & (row_count(near) >= required)[:, None]
     actions = settled_actions(seen, agrees, required=required, rules=rules)
     corrected = corrected_cells(corrections, seen.rows)
     return _Agreed(
         seen=seen,
-        rows=seen.rows.to_frame(index=False),
+        rows=seen.rows.to_frame(index=False).assign(ticker=seen.rows.codes[0]),
         near=near,
         close=corrected.over("close", _agreed_close(seen, agrees, rules)),
         actions=replace(
@@ -179,7 +181,11 @@ def _contradicted(agreed: _Agreed) -> BoolArray:
     """
     closes_apart = (np.isfinite(agreed.seen.close) & ~agreed.near).any(axis=1)
     since = since_last_close(agreed.rows, agreed.close)
-    now = pd.Series((closes_apart | agreed.actions.apart).astype(np.int64)).groupby(since).cummax()
+    now = (
+        pd.Series((closes_apart | agreed.actions.apart).astype(np.int64))
+        .groupby(since, sort=False)
+        .cummax()
+    )
     at_closes = np.where(np.isfinite(agreed.close), closes_apart, np.nan)
     return np.asarray(now.eq(1) | last_close(agreed.rows, at_closes).eq(1.0))
 

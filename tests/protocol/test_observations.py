@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from quanta_pipelines.protocol.errors import InvalidPrices
-from quanta_pipelines.protocol.observations import as_traded, row_median
+from quanta_pipelines.protocol.observations import as_traded, row_median, vendor_panel
 
 
 def seen() -> pd.DataFrame:
@@ -86,3 +86,12 @@ def test_the_input_is_not_changed() -> None:
 def test_the_median_of_a_row_is_over_what_is_known() -> None:
     values = np.array([[3.0, np.nan, 1.0], [np.nan, np.nan, 5.0], [2.0, 9.0, 1.0], [np.nan] * 3])
     np.testing.assert_array_equal(row_median(values), [2.0, 5.0, 2.0, np.nan])
+
+
+def test_the_observations_that_are_handed_over_stay_as_they_are() -> None:
+    rows = pd.concat([seen(), seen().assign(vendor="tiingo", split=2.0)])
+    rows = rows.reset_index(drop=True).assign(adjusted_close=7.0)
+    before = rows.copy(deep=True)
+    assert not as_traded(rows).empty
+    vendor_panel(rows)
+    pd.testing.assert_frame_equal(rows, before, check_exact=True)
