@@ -97,9 +97,17 @@ def publish(folder: Path) -> None:
         payout_rao=51 * 10**9,
     )
     epochs = pd.DataFrame({"epoch_id": [EPOCH.id], "median_composite": [0.5]})
+    network = pd.DataFrame(
+        {
+            "epoch_id": [EPOCH.id],
+            "n_miners": [ROWS],
+            "mean_return_7d": [0.5],
+            "first_return_30d": [0.5],
+        }
+    )
     (folder / "warehouse").mkdir()
     with duckdb.connect(str(folder / "warehouse" / "quanta.duckdb")) as connection:
-        for name, frame in (("leaderboard", board), ("epochs", epochs)):
+        for name, frame in (("leaderboard", board), ("epochs", epochs), ("network", network)):
             connection.register("made", frame)
             connection.execute(f"create table {name} as from made")
 

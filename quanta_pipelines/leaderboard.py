@@ -26,7 +26,7 @@ def print_demo(platform: Platform, outcomes: Sequence[Outcome], epoch_id: str) -
         f"{int(epoch['n_unranked'])} unranked, {int(epoch['n_unrevealed'])} unrevealed; "
         f"{int(epoch['n_validators'])} validators voted; "
         f"{int(epoch['n_paid'])} miners earned {_alpha(epoch['rewards_rao'])} ALPHA, "
-        f"{_alpha(epoch['antes_burned_rao'] + epoch['fees_burned_rao'])} were burned"
+        f"{_alpha(epoch['burned_rao'])} were burned"
     )
     epochs = sum(outcome.epoch_id is not None for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)

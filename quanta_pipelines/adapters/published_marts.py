@@ -1,4 +1,4 @@
-"""The published marts as their readers see them: both from one file, and which publication it is.
+"""The published marts as their readers see them: all from one file, and which publication it is.
 
 ``warehouse`` builds and publishes; this reads, and needs no dbt for it.
 """
@@ -15,14 +15,19 @@ class NothingPublished(LookupError):
     """No mart has been published yet."""
 
 
+class OutdatedMarts(LookupError):
+    """Marts that an earlier version of the project built, without all of today's tables."""
+
+
 @dataclass(frozen=True)
 class Publication:
-    """Both marts of one publication; ``version`` changes with the next one."""
+    """The marts of one publication; ``version`` changes with the next one."""
 
     version: str
     published_at: dt.datetime
     leaderboard: pd.DataFrame
     epochs: pd.DataFrame
+    network: pd.DataFrame
 
     @property
     def settled(self) -> tuple[str, ...]:
@@ -45,15 +50,30 @@ class PublishedMarts:
         return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"
 
     def load(self) -> Publication:
-        """The publication that stands there; one that is swapped meanwhile is read again."""
+        """The publication that stands there; one that is swapped meanwhile is read again.
+
+        Raises ``NothingPublished`` and ``OutdatedMarts``.
+        """
         while True:
             version = self.version()
             published = os.stat(self.database).st_mtime_ns // 1000  # noqa: PTH116
-            with duckdb.connect(self.database, read_only=True) as connection:
-                leaderboard = connection.execute("from leaderboard").df()
-                epochs = connection.execute("from epochs").df()
+            leaderboard, epochs, network = self._tables()
             if self.version() == version:
                 moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(
                     microseconds=published
                 )
-                return Publication(version, moment, leaderboard, epochs)
+                return Publication(version, moment, leaderboard, epochs, network)
+
+    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        with duckdb.connect(self.database, read_only=True) as connection:
+            try:
+                return (
+                    connection.execute("from leaderboard").df(),
+                    connection.execute("from epochs").df(),
+                    connection.execute("from network").df(),
+                )
+            except duckdb.CatalogException as absent:
+                first = str(absent).splitlines()[0].removeprefix("Catalog Error: ")
+                raise OutdatedMarts(
+                    f"the published marts are of an earlier version ({first}): build them again"
+                ) from absent

@@ -1,6 +1,6 @@
 """What the marts say, as answers: pages of the leaderboard, one epoch's economy, the network.
 
-Nothing is scored here. Means are over whole epochs, rounded to six decimals.
+Nothing is computed here: every number is a cell of a mart, or a count of the store's registry.
 """
 
 import math
@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from quanta_pipelines.adapters.published_marts import Publication
+from quanta_pipelines.adapters.signal_store import Role
 from quanta_pipelines.api.fields import tokens
 from quanta_pipelines.api.problems import Problem
 from quanta_pipelines.api.responses import (
@@ -25,7 +26,6 @@ from quanta_pipelines.protocol.epoch import Epoch, EpochPhase, phase_at
 from quanta_pipelines.protocol.errors import UnknownSessions
 
 _TIER: TypeAdapter[Tier] = TypeAdapter(Tier)
-TOP = 10  # ranks that the network's second mean is over
 
 
 def board(
@@ -38,18 +38,18 @@ def board(
 ) -> LeaderboardResponse:
     """A page of an epoch's ranking; raises ``unknown_epoch`` or ``epoch_not_settled``."""
     chosen = epoch_id or publication.settled[-1]
-    totals = settled_epoch(services, publication, chosen)
+    economy = settled_epoch(services, publication, chosen)
+    totals = _network_row(publication, chosen)
     ranked = publication.leaderboard[publication.leaderboard["epoch_id"] == chosen]
     shown = ranked if tier is None else ranked[ranked["tier"] == tier]
-    first = ranked[ranked["rank"] == 1]
     return LeaderboardResponse(
         epoch_id=chosen,
         updated_at=publication.published_at,
-        total_miners=len(ranked),
+        total_miners=int(totals["n_miners"]),
         entries=[_entry(row) for row in shown.iloc[rows].to_dict("records")],
-        avg_return_7d=_mean(ranked["return_7d"]),
-        median_score=number(totals["median_composite"]),
-        top_performer_return=number(first["return_30d"].iloc[0]) if len(first) else None,
+        avg_return_7d=number(totals["mean_return_7d"]),
+        median_score=number(economy["median_composite"]),
+        top_performer_return=number(totals["first_return_30d"]),
     )
 
 
@@ -64,30 +64,29 @@ def settled_epoch(services: Services, publication: Publication, epoch_id: str) -
 def epoch_economy(services: Services, publication: Publication, epoch_id: str) -> EpochResponse:
     """Who took part in an epoch, and where its money came from and went."""
     row = settled_epoch(services, publication, epoch_id)
-    ranked = publication.leaderboard[publication.leaderboard["epoch_id"] == epoch_id]
-    tiers = ranked["tier"].value_counts()
+    totals = _network_row(publication, epoch_id)
     money = {
         "emission": row["emission_rao"],
         "external": row["external_rao"],
         "total_ante": row["antes_staked_rao"],
         "carry_in": row["carry_in_rao"],
         "network_rake": row["rake_rao"],
-        "total_distributed": row["rewards_rao"] + row["antes_returned_rao"],
-        "total_burned": row["antes_burned_rao"] + row["fees_burned_rao"],
+        "total_distributed": row["distributed_rao"],
+        "total_burned": row["burned_rao"],
         "fees_to_treasury": row["fees_to_treasury_rao"],
         "carry_out": row["carry_out_rao"],
     }
     return EpochResponse(
         epoch_id=epoch_id,
         has_consensus=bool(row["has_consensus"]),
-        total_signals=len(ranked),
+        total_signals=int(totals["n_miners"]),
         provisional=int(row["n_provisional"]),
         unranked=int(row["n_unranked"]),
         unrevealed=int(row["n_unrevealed"]),
         avg_score=number(row["mean_composite"]),
         score_distribution=ScoreDistribution(
             **{
-                f"{tier}_count": int(tiers.get(tier, 0))
+                f"{tier}_count": int(totals[f"n_{tier}"])
                 for tier in ("top_tier", "profitable", "break_even", "penalty_band")
             }
         ),
@@ -98,25 +97,22 @@ def epoch_economy(services: Services, publication: Publication, epoch_id: str) -
 def network(services: Services, publication: Publication) -> NetworkResponse:
     """Totals over all settled epochs, and counts of who takes part now."""
     last = publication.settled[-1]
-    epochs, ranked = publication.epochs, publication.leaderboard
-    current = ranked[ranked["epoch_id"] == last]
-    stakes = services.store.snapshot(last).stakes
-    roles = services.store.participants.at(services.now())["role"].value_counts()
-    burned = epochs["antes_burned_rao"].sum() + epochs["fees_burned_rao"].sum()
+    totals = _network_row(publication, last)
+    roles = services.store.participants.counts(services.now())
     money = {
-        "total_stake": sum(stakes.values()),
-        "total_rewards_distributed": epochs["rewards_rao"].sum(),
-        "total_burned": burned,
+        "total_stake": totals["stake_rao"],
+        "total_rewards_distributed": totals["rewards_to_date_rao"],
+        "total_burned": totals["burned_to_date_rao"],
     }
     return NetworkResponse(
         epoch_id=last,
         updated_at=publication.published_at,
-        total_signal_generators=int(roles.get("signal_generator", 0)),
-        solo_miners=int(roles.get("solo_miner", 0)),
-        pool_operators=int(roles.get("pool_operator", 0)),
-        validators=len(stakes),
-        network_avg_return_30d=_mean(current["return_30d"]),
-        top_10_avg_return_30d=_mean(current.loc[current["rank"] <= TOP, "return_30d"]),
+        total_signal_generators=roles[Role.SIGNAL_GENERATOR],
+        solo_miners=roles[Role.SOLO_MINER],
+        pool_operators=roles[Role.POOL_OPERATOR],
+        validators=int(totals["n_validators"]),
+        network_avg_return_30d=number(totals["mean_return_30d"]),
+        top_10_avg_return_30d=number(totals["top_10_mean_return_30d"]),
         **both_units(money),
     )
 
@@ -144,9 +140,9 @@ def tier_of(value: Any) -> Tier | None:
     return None if pd.isna(value) else _TIER.validate_python(value)
 
 
-def _mean(values: "pd.Series[float]") -> float | None:
-    found = values.dropna()
-    return None if found.empty else round(math.fsum(found) / len(found), 6)
+def _network_row(publication: Publication, epoch_id: str) -> "pd.Series[Any]":
+    """An epoch's row of the mart ``network``, which has one wherever ``epochs`` has."""
+    return publication.network[publication.network["epoch_id"] == epoch_id].iloc[0]
 
 
 def _entry(row: dict[Any, Any]) -> LeaderboardEntry:

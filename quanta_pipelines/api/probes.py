@@ -7,7 +7,7 @@ from typing import Literal
 import duckdb
 
 from quanta_pipelines.adapters.daemon_heartbeat import NotReachable, last_heartbeat
-from quanta_pipelines.adapters.published_marts import NothingPublished
+from quanta_pipelines.adapters.published_marts import NothingPublished, OutdatedMarts
 from quanta_pipelines.adapters.signal_store import StoreUnavailable
 from quanta_pipelines.api.responses import Component, DetailedHealthResponse, EpochPhaseNow
 from quanta_pipelines.api.services import Services
@@ -114,6 +114,8 @@ def _warehouse(services: Services) -> tuple[tuple[str, ...], Component]:
         publication = services.publication()
     except NothingPublished as absent:
         return (), Component(status="degraded", detail=str(absent))
+    except OutdatedMarts as outdated:
+        return (), Component(status="unhealthy", detail=str(outdated))
     except (OSError, duckdb.IOException) as error:
         return (), Component(status="unhealthy", detail=f"cannot be read: {type(error).__name__}")
     settled = publication.settled

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
-from quanta_pipelines.adapters.published_marts import NothingPublished
+from quanta_pipelines.adapters.published_marts import NothingPublished, OutdatedMarts
 from quanta_pipelines.adapters.signal_store import (
     ContradictsRecord,
     NotPermitted,
@@ -173,6 +173,9 @@ def problem_of(error: Exception) -> Problem:
         # not its text, which may hold addresses and keys of a bucket
         wait = {"Retry-After": str(RETRY_TABLES_SECONDS)}
         return Problem("tables_unavailable", type(error).__name__, headers=wait)
+    if isinstance(error, OutdatedMarts):
+        wait = {"Retry-After": str(RETRY_TABLES_SECONDS)}
+        return Problem("tables_unavailable", str(error), headers=wait)
     for kind, code in _DOMAIN:
         if isinstance(error, kind):
             return Problem(code, str(error))
@@ -186,6 +189,7 @@ HANDLED: tuple[type[Exception], ...] = (
     HTTPException,
     ProtocolError,
     NothingPublished,
+    OutdatedMarts,
     MissingTable,
     GateNotPassed,
     OSError,

@@ -64,7 +64,10 @@ class Services:
         return Lake(self.settings.lake_root)
 
     def publication(self) -> Publication:
-        """The published marts, read once per publication; raises ``NothingPublished``."""
+        """The published marts, read once per publication.
+
+        Raises ``NothingPublished`` and ``OutdatedMarts``.
+        """
         version = self.marts.version()
         with self._loading:
             if self._publication is None or self._publication.version != version:

@@ -128,6 +128,24 @@ def test_the_registry_lists_who_takes_part(store):
     assert store.participants.at(NOW - DAY).empty
 
 
+def test_roles_are_counted_at_a_moment(store):
+    for hotkey_, role, since in (
+        (ALICE, Role.VALIDATOR, NOW),
+        (BOB, Role.SOLO_MINER, NOW),
+        (CAROL, Role.SOLO_MINER, NOW),
+        (BOB, Role.SIGNAL_GENERATOR, NOW + DAY),
+        (CAROL, Role.GONE, NOW + DAY),
+    ):
+        store.participants.register(hotkey_, role, since=since)
+    nobody = dict.fromkeys((role for role in Role if role is not Role.GONE), 0)
+    assert store.participants.counts(NOW - DAY) == nobody
+    assert store.participants.counts(NOW) == nobody | {Role.VALIDATOR: 1, Role.SOLO_MINER: 2}
+    assert store.participants.counts(NOW + DAY) == nobody | {
+        Role.VALIDATOR: 1,
+        Role.SIGNAL_GENERATOR: 1,
+    }
+
+
 def test_a_coldkey_is_never_forgotten(store):
     # sybil clusters are found by it, so a second registration without one must not hide it
     store.participants.register(ALICE, Role.SIGNAL_GENERATOR, since=NOW, coldkey=CAROL)

@@ -225,11 +225,17 @@ def moved(marts: Marts, column: str) -> "pd.Series[int]":
 
 def test_money_of_an_epoch_is_what_its_ledger_moved(marts: Marts) -> None:
     epochs = marts.platform.warehouse.read("epochs").set_index("epoch_id")
-    columns = [column for column in epochs.columns if column.endswith("_rao")]
+    sums = {"distributed_rao", "burned_rao"}
+    columns = [each for each in epochs.columns if each.endswith("_rao") and each not in sums]
     assert len(columns) == 14
     for column in columns:
         assert epochs[column].to_list() == moved(marts, column).to_list(), column
     assert epochs.loc[LAST, "rewards_rao"] > 0
+    destroyed = lake(marts, "ledger_entries").query("to_account == 'burn'")
+    burned = destroyed.groupby("epoch_id")["amount_rao"].sum().reindex(IDS, fill_value=0)
+    assert epochs["burned_rao"].to_list() == burned.to_list()
+    paid = moved(marts, "rewards_rao") + moved(marts, "antes_returned_rao")
+    assert epochs["distributed_rao"].to_list() == paid.to_list()
     # a thousand ALPHA are issued every epoch, in whole rao, to three receivers
     issued = (
         epochs["emission_rao"] + epochs["validator_emission_rao"] + epochs["owner_emission_rao"]
@@ -261,3 +267,66 @@ def test_composites_of_an_epoch_are_those_of_its_ranked_miners(marts: Marts) -> 
         found = epochs[f"{name}_composite"].dropna()
         assert found.to_list() == pytest.approx(value.to_list(), abs=5e-7)  # rounded to 6 decimals
         assert found.index.to_list() == value.index.to_list()
+
+
+# The network, from the lake's tables again
+
+
+def test_the_network_is_its_epochs_consensus(marts: Marts) -> None:
+    network = marts.platform.warehouse.read("network").set_index("epoch_id")
+    assert network.index.to_list() == IDS
+    ranked = lake(marts, "consensus")
+    by_epoch = ranked.groupby("epoch_id")
+    assert network["n_miners"].to_list() == by_epoch.size().reindex(IDS, fill_value=0).to_list()
+    for tier in ("top_tier", "profitable", "break_even", "penalty_band"):
+        counted = (ranked["tier"] == tier).groupby(ranked["epoch_id"]).sum()
+        expected = counted.reindex(IDS, fill_value=0).to_list()
+        assert network[f"n_{tier}"].to_list() == expected, tier
+    assert network.loc[LAST, "n_miners"] > 0
+
+
+@pytest.mark.parametrize(
+    ("column", "horizon", "ranks"),
+    [
+        ("mean_return_7d", 7, 10**6),
+        ("mean_return_30d", 30, 10**6),
+        ("top_10_mean_return_30d", 30, 10),
+    ],
+)
+def test_means_of_the_network(marts: Marts, column: str, horizon: int, ranks: int) -> None:
+    network = marts.platform.warehouse.read("network").set_index("epoch_id")[column]
+    ranked = lake(marts, "consensus").query("rank <= @ranks")
+    measured = lake(marts, "horizon_metrics").query("horizon == @horizon")
+    both = ranked.merge(measured, on=["epoch_id", "hotkey"])
+    expected = both.groupby("epoch_id")["total_return"].mean().reindex(IDS)
+    pd.testing.assert_series_equal(
+        network, expected, check_names=False, check_exact=False, rtol=0, atol=5.1e-7
+    )
+    assert not pd.isna(network[LAST])
+    assert network[IDS[0]] is None or pd.isna(network[IDS[0]])  # one week ranks nobody
+
+
+def test_the_first_of_the_network_is_rank_one(marts: Marts) -> None:
+    network = marts.platform.warehouse.read("network").set_index("epoch_id")["first_return_30d"]
+    first = lake(marts, "consensus").sort_values(["rank", "hotkey"]).drop_duplicates("epoch_id")
+    measured = lake(marts, "horizon_metrics").query("horizon == 30")
+    found = first.merge(measured, on=["epoch_id", "hotkey"]).set_index("epoch_id")["total_return"]
+    for epoch_id, value in found.items():
+        assert network[epoch_id] == value
+    assert LAST in found.index
+
+
+def test_validators_and_money_to_date(marts: Marts) -> None:
+    network = marts.platform.warehouse.read("network").set_index("epoch_id")
+    store = platform_at(marts.platform.warehouse.folder.parent).store
+    stakes = [store.snapshot(id_).stakes for id_ in IDS]
+    store.close()
+    assert network["n_validators"].to_list() == [len(each) for each in stakes]
+    assert network["stake_rao"].to_list() == [sum(each.values()) for each in stakes]
+    paid = moved(marts, "rewards_rao")
+    burned = moved(marts, "antes_burned_rao") + moved(marts, "fees_burned_rao")
+    for number, epoch_id in enumerate(IDS, start=1):
+        so_far = IDS[:number]
+        assert network.loc[epoch_id, "rewards_to_date_rao"] == sum(paid[so_far])
+        assert network.loc[epoch_id, "burned_to_date_rao"] == sum(burned[so_far])
+    assert network["rewards_to_date_rao"].is_monotonic_increasing

@@ -24,7 +24,7 @@ def marts(published_home: Path) -> dict[str, pd.DataFrame]:
     """The marts from their Parquet exports; the service reads the DuckDB file."""
     return {
         name: pd.read_parquet(published_home / "warehouse" / f"{name}.parquet")
-        for name in ("leaderboard", "epochs")
+        for name in ("leaderboard", "epochs", "network")
     }
 
 
@@ -75,6 +75,13 @@ def test_totals_are_over_the_whole_epoch(
     assert page["median_score"] == pytest.approx(rows["composite"].median(), abs=5.1e-7)
     first = rows[rows["rank"] == 1]["return_30d"].iloc[0]
     assert same(page["top_performer_return"], first)
+    totals = marts["network"].set_index("epoch_id").loc[LAST]
+    for name, column in (
+        ("avg_return_7d", "mean_return_7d"),
+        ("top_performer_return", "first_return_30d"),
+        ("total_miners", "n_miners"),
+    ):
+        assert same(page[name], totals[column]), name
 
 
 def test_pages_and_tiers(published: Service, marts: dict[str, pd.DataFrame]) -> None:
@@ -137,6 +144,22 @@ def test_tables_that_cannot_be_read_are_said(tmp_path: Path) -> None:
         assert health.json()["components"]["warehouse"]["status"] == "unhealthy"
 
 
+def test_marts_of_an_earlier_version_are_said(published_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "warehouse").mkdir()
+    database = tmp_path / "warehouse" / "quanta.duckdb"
+    database.write_bytes((published_home / "warehouse" / "quanta.duckdb").read_bytes())
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("drop table network")
+    with serving(settings(tmp_path)) as outdated:
+        for target in (BOARD, f"{BOARD}/{key('a').hotkey}", "/v1/metrics/network"):
+            problem = refused(outdated.get(target), 503, "tables_unavailable")
+            assert "network does not exist" in problem["detail"]
+            assert "build them again" in problem["detail"]
+        health = outdated.get("/health/detailed")
+        assert health.status_code == 503
+        assert health.json()["components"]["warehouse"]["status"] == "unhealthy"
+
+
 # ETag
 
 
@@ -162,10 +185,12 @@ def test_a_new_publication_is_seen_at_once(published_home: Path, tmp_path: Path)
         built.write_bytes(database.read_bytes())
         with duckdb.connect(str(built)) as connection:
             connection.execute("delete from leaderboard where rank > 3")
+            connection.execute("update network set n_miners = 3")
         built.replace(database)  # as the warehouse publishes
         after = changing.get(BOARD, headers={"If-None-Match": before.headers["ETag"]})
         assert after.status_code == 200
-        assert after.json()["total_miners"] < before.json()["total_miners"]
+        assert len(after.json()["entries"]) < len(before.json()["entries"])
+        assert (after.json()["total_miners"], before.json()["total_miners"] > 3) == (3, True)
 
 
 # One miner
@@ -288,6 +313,58 @@ def test_network_totals(published: Service, published_home: Path) -> None:
             "role == 'signal_generator'"
         )
     )
+
+
+def test_means_and_counts_are_cells_of_the_mart(
+    published: Service, marts: dict[str, pd.DataFrame]
+) -> None:
+    table = marts["network"].set_index("epoch_id")
+    served = published.get("/v1/metrics/network").json()
+    for name, column in (
+        ("network_avg_return_30d", "mean_return_30d"),
+        ("top_10_avg_return_30d", "top_10_mean_return_30d"),
+        ("validators", "n_validators"),
+    ):
+        assert same(served[name], table.loc[LAST, column]), name
+    assert served["total_stake_rao"] == str(table.loc[LAST, "stake_rao"])
+    for epoch in SETTLED:
+        of_epoch = published.get(f"/v1/metrics/epoch/{epoch.id}").json()
+        assert of_epoch["total_signals"] == table.loc[epoch.id, "n_miners"]
+        for tier in ("top_tier", "profitable", "break_even", "penalty_band"):
+            found = of_epoch["score_distribution"][f"{tier}_count"]
+            assert found == table.loc[epoch.id, f"n_{tier}"]
+
+
+def test_what_a_mart_says_is_served_and_nothing_computed_beside_it(
+    published_home: Path, tmp_path: Path
+) -> None:
+    """Cells that contradict the other tables come out as they stand."""
+    (tmp_path / "warehouse").mkdir()
+    database = tmp_path / "warehouse" / "quanta.duckdb"
+    database.write_bytes((published_home / "warehouse" / "quanta.duckdb").read_bytes())
+    with duckdb.connect(str(database)) as connection:
+        connection.execute(
+            "update network set n_miners = 901, n_top_tier = 902, mean_return_7d = 0.903, "
+            "mean_return_30d = null, top_10_mean_return_30d = 0.904, first_return_30d = 0.905, "
+            "n_validators = 906, stake_rao = 907, rewards_to_date_rao = 908, "
+            "burned_to_date_rao = 909"
+        )
+        connection.execute("update epochs set distributed_rao = 910, burned_rao = 911")
+    with serving(settings(tmp_path)) as running:
+        page = running.get(BOARD).json()
+        network = running.get("/v1/metrics/network").json()
+        epoch = running.get(f"/v1/metrics/epoch/{LAST}").json()
+    assert (page["total_miners"], page["avg_return_7d"], page["top_performer_return"]) == (
+        901,
+        0.903,
+        0.905,
+    )
+    assert (network["network_avg_return_30d"], network["top_10_avg_return_30d"]) == (None, 0.904)
+    assert (network["validators"], network["total_stake_rao"]) == (906, "907")
+    assert network["total_rewards_distributed_rao"] == "908"
+    assert network["total_burned_rao"] == "909"
+    assert (epoch["total_signals"], epoch["score_distribution"]["top_tier_count"]) == (901, 902)
+    assert (epoch["total_distributed_rao"], epoch["total_burned_rao"]) == ("910", "911")
 
 
 def test_consensus_is_served_by_rank(published: Service, published_home: Path) -> None:

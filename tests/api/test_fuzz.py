@@ -167,7 +167,7 @@ def test_no_admin_route_answers_without_the_token(open_service: Service) -> None
 
 @pytest.mark.soak
 def test_twenty_thousand_requests_over_published_tables(open_published: Service) -> None:
-    counts = _exercise(open_published, 700)
+    counts = _exercise(open_published, 900)
     assert counts.total() >= 20_000, counts
     assert not any(status >= 500 for status in counts)
 

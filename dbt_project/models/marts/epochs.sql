@@ -80,6 +80,8 @@ totals as (
         coalesce(winners.n_paid, 0) as n_paid,
         coalesce(votes.n_validators, 0) = 0 or coalesce(agreed.n_agreed, 0) > 0 as has_consensus,
         movements.* exclude (epoch_id),
+        movements.rewards_rao + movements.antes_returned_rao as distributed_rao,
+        movements.antes_burned_rao + movements.fees_burned_rao as burned_rao,
     from settled
     inner join prices using (epoch_id)
     left join standings using (epoch_id)

@@ -95,6 +95,15 @@ class Participants:
         with database.reading(self._engine) as connection:
             return table_of(connection, query, _PARTICIPANTS)
 
+    def counts(self, moment: dt.datetime) -> dict[Role, int]:
+        """How many participants have each role at a moment; 0 for a role that nobody has."""
+        check_moment(moment)
+        held = _at(moment).subquery()
+        query = select(held.c.role, func.count()).group_by(held.c.role)
+        with database.reading(self._engine) as connection:
+            found = {role: number for role, number in connection.execute(query)}
+        return {role: found.get(role.value, 0) for role in Role if role is not Role.GONE}
+
     def events(self) -> pd.DataFrame:
         """One row per event, by hotkey and number."""
         query = select(PARTICIPANT_EVENTS).order_by(_EVENT.hotkey, _EVENT.ordinal)
