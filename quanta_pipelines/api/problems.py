@@ -169,13 +169,11 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         code = _HTTP.get(error.status_code, "malformed_request")
         return Problem(code, str(error.detail), headers=error.headers)
-    if isinstance(error, OSError | duckdb.IOException | ArrowInvalid):
-        # not its text, which may hold addresses and keys of a bucket
+    if isinstance(error, OutdatedMarts | OSError | duckdb.IOException | ArrowInvalid):
+        # not the text of the others, which may hold addresses and keys of a bucket
+        detail = str(error) if isinstance(error, OutdatedMarts) else type(error).__name__
         wait = {"Retry-After": str(RETRY_TABLES_SECONDS)}
-        return Problem("tables_unavailable", type(error).__name__, headers=wait)
-    if isinstance(error, OutdatedMarts):
-        wait = {"Retry-After": str(RETRY_TABLES_SECONDS)}
-        return Problem("tables_unavailable", str(error), headers=wait)
+        return Problem("tables_unavailable", detail, headers=wait)
     for kind, code in _DOMAIN:
         if isinstance(error, kind):
             return Problem(code, str(error))

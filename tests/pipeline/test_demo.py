@@ -98,6 +98,7 @@ def test_a_second_demo_changes_no_byte(demo: Demo) -> None:
     assert {name for name in before if name.startswith("warehouse")} == {
         "warehouse/epochs.parquet",
         "warehouse/leaderboard.parquet",
+        "warehouse/network.parquet",
     }
     assert after == before
 

@@ -105,12 +105,41 @@ def test_nothing_is_recorded_before_it_is_known(empty: Platform) -> None:
         ('{"emission_rao": 1, "stakes": {"5short": 1}}', "stakes/5short"),
         (json.dumps({"emission_rao": 1, "stakes": STAKES, "emission": 2}), "emission"),
         (json.dumps({"emission_rao": 2**63, "stakes": STAKES}), "emission_rao"),
+        (json.dumps({"emission_rao": 1, "stakes": STAKES, "last_epoch": "W48"}), "last_epoch"),
+        ("", "the document"),
+        ("\x00", "the document"),
+        (json.dumps({"emission_rao": 1, "stakes": STAKES})[:-20], "the document"),
+        (
+            '{"emission_rao": 1, "emission_rao": 2, ' + json.dumps({"stakes": STAKES})[1:],
+            "emission_rao is stated",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_the_field(stated: Path, text: str, place: str) -> None:
     stated.write_text(text)
     with pytest.raises(UnknownChainState, match=f"stakes.json: {place}"):
         StakesFile(stated).at(GENESIS)
+
+
+def test_a_stake_that_is_stated_twice_is_refused(stated: Path) -> None:
+    hotkey = next(iter(STAKES))
+    stated.write_text(f'{{"emission_rao": 1, "stakes": {{"{hotkey}": 1, "{hotkey}": 2}}}}')
+    with pytest.raises(UnknownChainState, match=f"stakes.json: {hotkey} is stated more than once"):
+        StakesFile(stated).at(GENESIS)
+
+
+def test_bytes_that_are_no_text_are_refused(stated: Path) -> None:
+    stated.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(UnknownChainState, match=r"stakes\.json: the document"):
+        StakesFile(stated).at(GENESIS)
+
+
+def test_a_file_that_was_forgotten_speaks_for_no_later_epoch(stated: Path) -> None:
+    text = {"emission_rao": 5, "stakes": STAKES, "last_epoch": GENESIS.id}
+    stated.write_text(json.dumps(text))
+    assert StakesFile(stated).at(GENESIS).emission_rao == 5
+    with pytest.raises(UnknownChainState, match=rf"no epoch after {GENESIS}, not for 2019-Q2-W24"):
+        StakesFile(stated).at(GENESIS.next())
 
 
 def test_without_a_file_nothing_is_made_up(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class Participants:
         held = _at(moment).subquery()
         query = select(held.c.role, func.count()).group_by(held.c.role)
         with database.reading(self._engine) as connection:
-            found = {role: number for role, number in connection.execute(query)}
+            found = dict(connection.execute(query).tuples().all())
         return {role: found.get(role.value, 0) for role in Role if role is not Role.GONE}
 
     def events(self) -> pd.DataFrame:
