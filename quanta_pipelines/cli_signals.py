@@ -13,7 +13,7 @@ import click
 
 from quanta_pipelines.adapters.hotkey_file import HotkeyPair, UnusableKey, load_key, new_key
 from quanta_pipelines.adapters.miner_state import HiddenPortfolio, MinerState
-from quanta_pipelines.client import ApiError, QuantaClient, TooEarly, Unreachable
+from quanta_pipelines.client import ApiError, QuantaClient, Unreachable
 from quanta_pipelines.protocol.commit_reveal import commitment
 from quanta_pipelines.protocol.epoch import Epoch, commit_window
 from quanta_pipelines.protocol.errors import ProtocolError
@@ -21,6 +21,9 @@ from quanta_pipelines.protocol.portfolio import parse_portfolio
 
 FOLDER = Path.home() / ".quanta"
 POLL_SECONDS = 30.0
+
+_UNDECIDED = frozenset((408, 429))  # an attempt before this answer may have arrived
+_PASSING = frozenset(("too_early", "epoch_not_ready", "unreachable", "rate_limited"))
 
 _key = click.option(
     "--key",
@@ -51,7 +54,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def register(main: click.Group) -> None:
     """Adds the commands to ``quanta``."""
-    for command in (key_group, commit, reveal, submit):
+    for command in (key_group, commit, reveal, signal, submit):
         main.add_command(command)
 
 
@@ -126,7 +129,7 @@ def commit(
         with QuantaClient(api, pair) as client:
             receipt = client.commit(epoch.id, hidden.commitment, ante)
     except ApiError as error:
-        if not isinstance(error, Unreachable):
+        if 400 <= error.status < 500 and error.status not in _UNDECIDED:
             MinerState(state).settle(hidden, "refused")
         raise click.ClickException(str(error)) from error
     _say(
@@ -169,14 +172,49 @@ def reveal(
     outcomes = []
     with QuantaClient(api, pair) as client:
         for hidden in kept.pending(pair.hotkey, chosen):
-            outcome = _revealed(client, hidden, wait=wait)
+            outcome, detail = _revealed(client, hidden, wait=wait)
             if outcome in ("revealed", "replaced", "expired"):
                 kept.settle(hidden, outcome)
-            outcomes.append({"epoch_id": hidden.epoch_id, "outcome": outcome})
-    lines = [f"{each['epoch_id']} {each['outcome']}" for each in outcomes]
+            outcomes.append({"epoch_id": hidden.epoch_id, "outcome": outcome, "detail": detail})
+    lines = [
+        f"{each['epoch_id']} {each['outcome']}" + (each["detail"] and f": {each['detail']}")
+        for each in outcomes
+    ]
     _say(outcomes, "\n".join(lines) or "nothing to reveal", as_json=as_json)
     if any(each["outcome"] not in ("revealed", "replaced") for each in outcomes):
         sys.exit(1)
+
+
+@click.command()
+@_epoch
+@_key
+@_api
+@_json
+def signal(epoch_id: str | None, key_file: Path, api: str, *, as_json: bool) -> None:
+    """Show what the service holds of your signal: its state, its escrow, every verdict."""
+    pair, epoch = _loaded(key_file), _chosen(epoch_id)
+    try:
+        with QuantaClient(api, pair) as client:
+            own = client.signal(epoch.id)
+    except ApiError as error:
+        raise click.ClickException(str(error)) from error
+    document = {
+        "epoch_id": own.epoch_id,
+        "state": own.state,
+        "commitment": own.commitment,
+        "reveal_window_starts": _text(own.reveal_window_starts),
+        "expires_at": _text(own.expires_at),
+        "ante_rao": str(own.ante_rao),
+        "escrow_rao": str(own.escrow_rao),
+        "reveals": [{"verdict": each.verdict, "reason": each.reason} for each in own.reveals],
+    }
+    lines = [
+        f"{own.epoch_id} {own.state}: {own.commitment}",
+        f"ante {own.ante_rao} rao, of it in escrow {own.escrow_rao}",
+        f"reveal from {document['reveal_window_starts']} to {document['expires_at']}",
+        *(f"{each.verdict} {each.reason}".rstrip() for each in own.reveals),
+    ]
+    _say(document, "\n".join(lines), as_json=as_json)
 
 
 @click.command()
@@ -205,35 +243,43 @@ def submit(
     _say({"epoch_id": epoch.id, "signal_id": number}, f"{epoch.id} {number}", as_json=as_json)
 
 
-def _revealed(client: QuantaClient, hidden: HiddenPortfolio, *, wait: bool) -> str:
-    """What became of a commitment: revealed, replaced, expired, or why it has to wait."""
+def _revealed(client: QuantaClient, hidden: HiddenPortfolio, *, wait: bool) -> tuple[str, str]:
+    """What became of a commitment: revealed, replaced, expired, or the error's code and detail.
+
+    Waiting outlasts whatever passes: the time before, a universe that is not fixed yet, a service
+    that is away. What it waits for is said on standard error, once each.
+    """
+    said = ""
     while True:
         try:
-            outcome, pause = _attempt(client, hidden)
+            return _attempt(client, hidden), ""
         except ApiError as error:
-            return str(error)
-        if outcome != "too early" or not wait:
-            return outcome
-        time.sleep(min(pause, POLL_SECONDS))
+            passes = error.code in _PASSING or error.status >= 500
+            if not (wait and passes):
+                return error.code, error.detail
+            if str(error) != said:
+                said = str(error)
+                click.echo(f"{hidden.epoch_id} waits, {said}", err=True)
+            pause = POLL_SECONDS if error.retry_after is None else max(error.retry_after, 1.0)
+            time.sleep(min(pause, POLL_SECONDS))
 
 
-def _attempt(client: QuantaClient, hidden: HiddenPortfolio) -> tuple[str, float]:
-    """One look at what the service holds, and a reveal if it is due; seconds until the next."""
+def _attempt(client: QuantaClient, hidden: HiddenPortfolio) -> str:
+    """One look at what the service holds, and a reveal; a reveal that got no answer is looked up.
+
+    Raises ``ApiError`` where nothing is decided yet.
+    """
     held = client.signal(hidden.epoch_id)
     if held.commitment != hidden.commitment:
-        return "replaced", 0.0
-    if held.state == "revealed":
-        return "revealed", 0.0
-    if held.state == "unrevealed":
-        return "expired", 0.0
+        return "replaced"
+    if held.state in ("revealed", "unrevealed"):
+        return "revealed" if held.state == "revealed" else "expired"
     try:
         client.reveal(hidden.epoch_id, hidden.commitment, hidden.positions, hidden.secret)
-    except TooEarly as early:
-        return "too early", early.retry_after or POLL_SECONDS
     except Unreachable:
-        arrived = client.signal(hidden.epoch_id).state == "revealed"
-        return ("revealed" if arrived else "no answer: reveal again"), 0.0
-    return "revealed", 0.0
+        if client.signal(hidden.epoch_id).state != "revealed":
+            raise
+    return "revealed"
 
 
 def _loaded(path: Path) -> HotkeyPair:
@@ -249,16 +295,22 @@ def _chosen(epoch_id: str | None) -> Epoch:
         if epoch_id is not None:
             return Epoch.parse(epoch_id)
         now = dt.datetime.now(dt.UTC)
-        this = Epoch.containing(now.date())
-        for epoch in (this, this.next()):
-            if commit_window(epoch).contains(now):
-                return epoch
-        opens = commit_window(this.next()).opens
+        epoch = Epoch.containing(now.date())
+        while commit_window(epoch).closes <= now:
+            epoch = epoch.next()
+        window = commit_window(epoch)
     except ProtocolError as error:
         raise click.UsageError(str(error)) from error
+    if window.contains(now):
+        return epoch
     raise click.UsageError(
-        f"no commit window is open; that of {this.next()} opens {opens:%Y-%m-%d %H:%M} UTC"
+        f"no commit window is open by this machine's clock; that of {epoch} opens "
+        f"{window.opens:%Y-%m-%d %H:%M} UTC (--epoch names another)"
     )
+
+
+def _text(moment: dt.datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _portfolio(file: TextIO) -> dict[str, str]:

@@ -68,6 +68,16 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnReveal:
+    """What was said of one attempt to reveal; the reason is empty for an accepted one."""
+
+    commitment: str
+    received_at: dt.datetime
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnSignal:
     """What the service holds of a miner's signal for an epoch."""
 
@@ -79,7 +89,12 @@ class OwnSignal:
     expires_at: dt.datetime | None
     ante_rao: int
     escrow_rao: int
-    verdicts: tuple[str, ...]
+    reveals: tuple[OwnReveal, ...]
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The verdicts alone, the oldest first."""
+        return tuple(each.verdict for each in self.reveals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +211,15 @@ class QuantaClient:
             expires_at=_optional(got["expires_at"]),
             ante_rao=int(got["ante_rao"]),
             escrow_rao=int(got["escrow_rao"]),
-            verdicts=tuple(each["verdict"] for each in got["reveals"]),
+            reveals=tuple(
+                OwnReveal(
+                    commitment=each["commitment"],
+                    received_at=_moment(each["received_at"]),
+                    verdict=each["verdict"],
+                    reason=each["reason"],
+                )
+                for each in got["reveals"]
+            ),
         )
 
     def submit_weights(self, epoch_id: str, data_hash: str, votes: Sequence[Vote]) -> int:

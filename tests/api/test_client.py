@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from quanta_pipelines import cli_signals
 from quanta_pipelines.adapters.hotkey_file import HotkeyPair, UnusableKey, load_key, new_key
 from quanta_pipelines.cli import main
 from quanta_pipelines.client import (
@@ -24,7 +26,18 @@ from quanta_pipelines.client import (
 )
 from quanta_pipelines.protocol.commit_reveal import commitment, verify_signature
 from quanta_pipelines.protocol.portfolio import portfolio_hash
-from tests.api.conftest import FIVE, HOUR, OPENS, SECRET, W48, Service, key
+from tests.api.conftest import (
+    FIVE,
+    HOUR,
+    OPENS,
+    SECRET,
+    UNIVERSE,
+    W48,
+    Service,
+    key,
+    serving,
+    settings,
+)
 
 POSITIONS = dict.fromkeys(FIVE, "0.2")
 
@@ -213,8 +226,8 @@ def miner(tmp_path: Path, service: Service) -> Callable[..., Result]:
     assert CliRunner().invoke(main, ["key", "new", str(tmp_path / "hotkey.json")]).exit_code == 0
 
     def run(command: str, *options: str) -> Result:
-        files = [str(tmp_path / "portfolio.json")] if command != "reveal" else []
-        folders = kept if command != "submit" else kept[2:]
+        files = [str(tmp_path / "portfolio.json")] if command in ("commit", "submit") else []
+        folders = kept if command in ("commit", "reveal") else kept[2:]
         return CliRunner().invoke(main, [command, *files, *place, *folders, *options])
 
     return run
@@ -232,7 +245,9 @@ def test_commit_and_reveal_from_the_command_line(
 
     service.at(OPENS + HOUR)
     early = miner("reveal", "--json")
-    assert (early.exit_code, json.loads(early.stdout)[0]["outcome"]) == (1, "too early")
+    (outcome,) = json.loads(early.stdout)
+    assert (early.exit_code, outcome["outcome"]) == (1, "too_early")
+    assert "must be within 2025-11-22T10:00:00+00:00" in outcome["detail"]  # 14 h after 20:00
 
     service.at(OPENS + 14 * HOUR)
     revealed = miner("reveal")
@@ -254,6 +269,101 @@ def test_reveal_waits_for_its_time(miner: Callable[..., Result], service: Servic
     service.at(OPENS + 13 * HOUR - dt.timedelta(seconds=2))
     waited = miner("reveal", "--wait")
     assert (waited.exit_code, waited.stdout) == (0, f"{W48.id} revealed\n"), waited.output
+
+
+def test_waiting_outlasts_a_universe_that_is_not_fixed_and_a_service_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every pause changes one thing in the miner's way; the reveal arrives at the end."""
+    monkeypatch.setattr(cli_signals, "POLL_SECONDS", 0.01)
+    pair = new_key(tmp_path / "hotkey.json")
+    (tmp_path / "portfolio.json").write_text(json.dumps(dict.fromkeys(FIVE, 0.2)))
+    with serving(settings(tmp_path / "home")) as running:
+        place = ["--key", str(tmp_path / "hotkey.json"), "--api", running.address]
+        kept = ["--state", str(tmp_path / "state"), "--epoch", W48.id]
+        running.at(OPENS - HOUR)
+        portfolio = str(tmp_path / "portfolio.json")
+        assert CliRunner().invoke(main, ["commit", portfolio, *place, *kept]).exit_code == 0
+        away = True
+
+        def reveal(client: QuantaClient, *args: Any) -> str:
+            nonlocal away
+            if away:
+                away = False
+                raise ApiError(503, "store_unavailable", "the store is away", 0)
+            return answered(client, *args)
+
+        def sleep(_: float) -> None:
+            steps.pop(0)()
+
+        steps = [
+            lambda: running.at(OPENS + 14 * HOUR),  # after the store came back: too early
+            lambda: None,  # in time, without a universe
+            lambda: running.store.fix_universe(W48, UNIVERSE),
+        ]
+        answered = QuantaClient.reveal
+        monkeypatch.setattr(QuantaClient, "reveal", reveal)
+        monkeypatch.setattr(cli_signals.time, "sleep", sleep)
+        running.at(OPENS + HOUR)
+        waited = CliRunner().invoke(main, ["reveal", "--wait", *place, *kept])
+        assert (waited.exit_code, waited.stdout) == (0, f"{W48.id} revealed\n"), waited.output
+        for reason in ("store_unavailable", "epoch_not_ready"):
+            assert waited.stderr.count(reason) == 1
+        assert steps == []
+        rows = running.store.reveals(W48.id)
+        assert list(rows[rows["hotkey"] == pair.hotkey]["verdict"]) == ["accepted"]
+
+
+def test_a_commitment_of_unknown_fate_is_kept(tmp_path: Path, flaky: Callable[..., str]) -> None:
+    new_key(tmp_path / "hotkey.json")
+    (tmp_path / "portfolio.json").write_text(json.dumps(dict.fromkeys(FIVE, 0.2)))
+    place = ["--key", str(tmp_path / "hotkey.json"), "--state", str(tmp_path / "state")]
+    for status, pending in ((500, True), (429, True), (409, False)):
+        address = flaky(*[status] * 4)
+        options = [*place, "--epoch", W48.id, "--api", address]
+        said = CliRunner().invoke(main, ["commit", str(tmp_path / "portfolio.json"), *options])
+        assert said.exit_code == 1
+        found = list((tmp_path / "state").rglob("*.json"))
+        assert bool(found) is pending, status
+        for path in found:
+            path.unlink()
+
+
+def test_the_window_that_opens_next_is_named(
+    miner: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sunday(dt.datetime):
+        """After the half day of 27 November 2026, whose close ended the window of W49."""
+
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> "Sunday":
+            return cls(2026, 11, 29, 17, tzinfo=tz)
+
+    monkeypatch.setattr(cli_signals.dt, "datetime", Sunday)
+    portfolio, own = str(tmp_path / "portfolio.json"), str(tmp_path / "hotkey.json")
+    refusal = CliRunner().invoke(main, ["commit", portfolio, "--key", own])
+    assert refusal.exit_code == 2
+    # W50 opens with the close of Friday, 4 December, 21:00 UTC; its window 24 hours before
+    said = "that of 2026-Q4-W50 opens 2026-12-03 21:00 UTC"
+    assert said in " ".join(refusal.output.split())
+
+
+def test_a_miner_reads_its_verdicts(miner: Callable[..., Result], service: Service) -> None:
+    service.at(OPENS - HOUR)
+    assert miner("commit", "--ante", "12.5").exit_code == 0
+    service.at(OPENS + HOUR)
+    assert miner("reveal").exit_code == 1
+    shown = miner("signal", "--json")
+    assert shown.exit_code == 0, shown.output
+    said = json.loads(shown.stdout)
+    assert (said["state"], said["ante_rao"], said["escrow_rao"]) == (
+        "committed",
+        "12500000000",
+        "12500000000",
+    )
+    assert [each["verdict"] for each in said["reveals"]] == ["too_early"]
+    assert "must be within" in said["reveals"][0]["reason"]
+    assert "too_early received" in miner("signal").stdout
 
 
 def test_a_refused_commitment_is_set_aside(

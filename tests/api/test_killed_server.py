@@ -1,7 +1,8 @@
 """The server is killed under load: what it answered is in the store, and nothing is there by half.
 
-In turn miners commit, twice each, and reveal what was taken. A round ends with SIGKILL at a moment
-that was drawn; the next one starts the server again on what it left, without repairing anything.
+In turn miners commit, twice each, and reveal what was taken. A round ends with SIGKILL, a drawn
+moment after a drawn number of answers: the clock alone would kill idle servers where a machine is
+busy. The next one starts the server again on what it left, without repairing anything.
 """
 
 import datetime as dt
@@ -42,6 +43,8 @@ from tests.api.server_process import free_port, service_environment
 from tests.postgres_server import PostgresServer
 
 CLIENTS = 6
+MOST_ANSWERS = 16  # after which a server is killed at the latest
+PATIENCE = 30.0  # seconds for them
 COMMIT, REVEAL = "/v1/signals/commit", "/v1/signals/reveal"
 DRIVER = Path(__file__).parent / "forked_servers.py"
 SIGKILL = 9
@@ -152,6 +155,18 @@ def held(url: str) -> tuple[set[str], set[str]]:
     return commits, reveals
 
 
+def let_work(clients: list[Client], threads: list[threading.Thread], more: int) -> None:
+    """Waits for so many more answers, or until there is nothing left to ask."""
+
+    def answers() -> int:
+        return sum(len(client.commits) + len(client.reveals) for client in clients)
+
+    goal, until = answers() + more, time.monotonic() + PATIENCE
+    while answers() < goal and any(thread.is_alive() for thread in threads):
+        assert time.monotonic() < until, f"no {more} answers within {PATIENCE:g} s"
+        time.sleep(0.001)
+
+
 def kill_servers(home: Path, url: str, rounds: int) -> None:
     rng = np.random.default_rng(20251121)
     store = SignalStore.open(url)
@@ -168,7 +183,8 @@ def kill_servers(home: Path, url: str, rounds: int) -> None:
             ]
             for thread in threads:
                 thread.start()
-            time.sleep(float(rng.uniform(0.02, 0.5)))
+            let_work(clients, threads, int(rng.integers(0, MOST_ANSWERS + 1)))
+            time.sleep(float(rng.uniform(0.0, 0.05)))
             server.kill()
             for thread in threads:
                 thread.join(timeout=30)
