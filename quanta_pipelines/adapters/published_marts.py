@@ -75,5 +75,6 @@ class PublishedMarts:
             except duckdb.CatalogException as absent:
                 first = str(absent).splitlines()[0].removeprefix("Catalog Error: ")
                 raise OutdatedMarts(
-                    f"the published marts are of an earlier version ({first}): build them again"
+                    f"the published marts are of an earlier version ({first}): "
+                    "build them again, as every quanta epoch run does"
                 ) from absent

@@ -2,6 +2,7 @@
 
 import uvicorn
 
+from quanta_pipelines.api.head_limit import BoundedHead
 from quanta_pipelines.settings import current_settings
 
 
@@ -18,6 +19,7 @@ def main() -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=15,
+        http=BoundedHead,
     )
 
 

@@ -62,7 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         chosen.rate_per_address, chosen.rate_per_hotkey, chosen.redis_url.get_secret_value()
     )
     services = Services(chosen, limits, service_log(chosen.log_level))
-    app = FastAPI(title="QUANTA API", version="1.0.0", lifespan=_lifespan)
+    # a redirect would be built from whatever Host a caller names, and break its signature
+    app = FastAPI(title="QUANTA API", version="1.0.0", lifespan=_lifespan, redirect_slashes=False)
     app.state.services = services
     app.state.pages = Pages()
     for router in ROUTERS:

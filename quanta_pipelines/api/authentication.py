@@ -13,6 +13,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from quanta_pipelines.adapters.request_signing import (
+    EPISTULA_HEADERS,
+    SIGNING_HEADERS,
     MalformedSignature,
     SignedRequest,
     claimed,
@@ -38,8 +40,9 @@ class Caller:
 
 
 async def raw_body(request: Request) -> bytes:
-    """The body as it was sent."""
-    return await request.body()
+    """The body as it was sent; none where none was announced, also when its sender is gone."""
+    announced = "content-length" in request.headers or "transfer-encoding" in request.headers
+    return await request.body() if announced else b""
 
 
 def optional_caller(
@@ -70,11 +73,18 @@ def admin(request: Request, services: Using) -> None:
     token = services.settings.admin_token.get_secret_value()
     if not token:
         raise Problem("admin_disabled", "QUANTA_ADMIN_TOKEN is not set")
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    given = _bearer(request)
     digests = (hashlib.sha256(text.encode()).digest() for text in (given, token))
     if not hmac.compare_digest(*digests):
         challenge = {"WWW-Authenticate": "Bearer"}
         raise Problem("not_admin", "Authorization: Bearer and the admin token", headers=challenge)
+
+
+def _bearer(request: Request) -> str:
+    """The token of the one header Authorization, empty where there is none or more than one."""
+    sent = request.headers.getlist("Authorization")
+    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    return token if scheme.lower() == "bearer" else ""
 
 
 Signer = Annotated[Caller, Depends(caller)]
@@ -86,6 +96,9 @@ def _claim(request: Request, body: bytes) -> SignedRequest | None:
     path = request.scope.get("raw_path") or request.scope["path"].encode()
     query = request.scope["query_string"]
     target = (path + b"?" + query if query else path).decode("latin-1")
+    for name in (*SIGNING_HEADERS, *EPISTULA_HEADERS):
+        if len(request.headers.getlist(name)) > 1:  # a proxy may look at another one
+            raise Problem("malformed_signature", f"the header {name} stands there more than once")
     try:
         return claimed(request.headers, method=request.method, target=target, body=body)
     except MalformedSignature as error:

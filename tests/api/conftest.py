@@ -23,6 +23,7 @@ from quanta_pipelines.adapters.request_signing import signing_headers
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.api import create_app
+from quanta_pipelines.api.head_limit import BoundedHead
 from quanta_pipelines.api.services import Services
 from quanta_pipelines.protocol.commit_reveal import commitment
 from quanta_pipelines.protocol.epoch import Epoch
@@ -145,7 +146,9 @@ def serving(
     app = create_app(chosen)
     for layer in app.user_middleware:
         layer.kwargs.update((layers or {}).get(layer.cls, {}))  # type: ignore[arg-type]
-    config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="on")
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, lifespan="on", http=BoundedHead
+    )
     server = uvicorn.Server(config)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))

@@ -15,6 +15,7 @@ from quanta_pipelines.adapters.request_signing import epistula_text, signed_text
 from quanta_pipelines.api import RefusedSettings, create_app
 from quanta_pipelines.settings import DEVELOPMENT_HOTKEY
 from tests.api.conftest import (
+    ADMIN_TOKEN,
     HOUR,
     OPENS,
     W48,
@@ -282,7 +283,10 @@ def test_production_refuses_conveniences(
 ADMIN_ROUTE = "/v1/admin/disputes/1"
 
 
-@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic YTpi", "Bearer "])
+@pytest.mark.parametrize(
+    "header",
+    [None, "Bearer wrong", "Basic YTpi", "Bearer ", ADMIN_TOKEN, f"Bearer Bearer {ADMIN_TOKEN}"],
+)
 def test_admin_needs_its_token(service: Service, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     answer = service.get(ADMIN_ROUTE, headers=headers)
