@@ -108,7 +108,9 @@ def test_a_head_that_comes_in_pieces_is_served(service: Service) -> None:
             connection.sendall(b"\r\n")
             answer = b""
             while b"healthy" not in answer:
-                answer += connection.recv(65536)
+                chunk = connection.recv(65536)
+                assert chunk, answer
+                answer += chunk
             assert answer.startswith(b"HTTP/1.1 200"), number
 
 
