@@ -19,8 +19,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines import cli_money, cli_signals
-from quanta_pipelines.cli_options import EpochId, json_option
+from quanta_pipelines import cli_analysis, cli_money, cli_signals
+from quanta_pipelines.cli_options import EpochId, EpochRange, json_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.cli_validators import export_weights
 from quanta_pipelines.protocol.epoch import Epoch
@@ -28,26 +28,6 @@ from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
 
 DEMO_FIRST, DEMO_LAST = "2019-Q2-W23", "2019-Q4-W52"
-
-
-class EpochRange(click.ParamType[tuple[Epoch, ...]]):
-    """Epochs ``A..B``, both included."""
-
-    name = "range"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Epoch, ...]:
-        """The epochs, oldest first."""
-        if isinstance(value, tuple):
-            return value
-        first, dots, last = str(value).partition("..")
-        if not dots:
-            self.fail(f"a range looks like 2019-Q4-W50..2019-Q4-W52, not {value}", param, ctx)
-        try:
-            return Epoch.range(first, last)
-        except ProtocolError as error:
-            return self.fail(str(error), param, ctx)
 
 
 @click.group()
@@ -59,6 +39,7 @@ main.add_command(prices)
 cli_signals.register(main)
 main.add_command(export_weights)
 cli_money.register(main)
+cli_analysis.register(main)
 
 
 @main.group("epoch")

@@ -23,3 +23,23 @@ class EpochId(click.ParamType[Epoch]):
             return value if isinstance(value, Epoch) else Epoch.parse(str(value))
         except ProtocolError as error:
             return self.fail(str(error), param, ctx)
+
+
+class EpochRange(click.ParamType[tuple[Epoch, ...]]):
+    """Epochs ``A..B``, both included."""
+
+    name = "range"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Epoch, ...]:
+        """The epochs, oldest first."""
+        if isinstance(value, tuple):
+            return value
+        first, dots, last = str(value).partition("..")
+        if not dots:
+            self.fail(f"a range looks like 2019-Q4-W50..2019-Q4-W52, not {value}", param, ctx)
+        try:
+            return Epoch.range(first, last)
+        except ProtocolError as error:
+            return self.fail(str(error), param, ctx)
