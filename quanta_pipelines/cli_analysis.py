@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quanta_pipelines.cli_options import EpochRange, json_option
@@ -26,7 +27,8 @@ jobs_option = click.option(
 
 def register(main: click.Group) -> None:
     """Adds the commands to ``quanta``."""
-    main.add_command(what_if)
+    for command in (what_if, economics):
+        main.add_command(command)
 
 
 @click.command("what-if")
@@ -112,3 +114,64 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
             progress.update(task, advance=1, description=name)
 
         yield done
+
+
+@click.command()
+@click.option("--years", type=click.IntRange(1, 40), default=5, show_default=True)
+@click.option("--seeds", type=click.IntRange(1, 200), default=10, show_default=True)
+@click.option(
+    "--prices",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="QUANTA_REFERENCE_DATA",
+    help="Folder of Parquet files with as-traded closes; else the recording that ships.",
+)
+@click.option("--set", "settings", multiple=True, metavar="SECTION.FIELD=VALUE")
+@jobs_option
+@out_option
+@json_option
+def economics(
+    *,
+    years: int,
+    seeds: int,
+    prices: Path | None,
+    settings: tuple[str, ...],
+    jobs: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate the economy over years of real prices, with and without emission.
+
+    Miners and their skill are simulated; scores and settlement are the production rules.
+    """
+    from quanta_pipelines.simulation.economy.market import market
+    from quanta_pipelines.simulation.economy.page import (
+        as_text,
+        decile_table,
+        first_paragraph,
+        money_table,
+        write_economy,
+    )
+    from quanta_pipelines.simulation.economy.summary import economy
+    from quanta_pipelines.what_if.parameters import variants
+
+    try:
+        params = variants(QUANTA, settings, ())[0].params if settings else QUANTA
+        found_prices = market(prices, years, params)
+        with _progress(2 * seeds, quiet=as_json) as on_done:
+            found = economy(
+                found_prices,
+                years_asked=years,
+                seeds=seeds,
+                jobs=jobs,
+                params=params,
+                on_done=on_done,
+            )
+    except ProtocolError as error:
+        raise click.ClickException(str(error)) from error
+    written = write_economy(found, out) if out else ()
+    if as_json:
+        click.echo(as_text(found), nl=False)
+    else:
+        words = [first_paragraph(found), "", *money_table(found), "", *decile_table(found)]
+        Console(width=max(Console().width, 140)).print(Markdown("\n".join(words)))
+        click.echo("".join(f"{path}\n" for path in written), nl=False)

@@ -22,6 +22,7 @@ _STYLE: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
     "font.size": 9.0,
     "axes.titlesize": 10.0,
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -80,7 +80,7 @@ def _money(found: Sweep, everyone: Sequence[Compared]) -> Table:
 
 def _shares(everyone: Sequence[Compared]) -> Table:
     table = Table(
-        title="Rewards and ranks: concentration; rank correlation to the base and from week to week",
+        title="Concentration of rewards; rank correlation to the base and from week to week",
         title_justify="left",
     )
     table.add_column("rule set")
