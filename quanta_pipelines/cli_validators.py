@@ -57,6 +57,7 @@ def export_weights(
         click.echo(f"{uid:>6} {weight:>6}")
     click.echo(f"salt {','.join(map(str, row.salt))}")
     click.echo(f"commit {row.commit_hash}")
+    click.echo(f"at block {row.seen_block}: tempo {row.tempo}, {row.phase}")
     if row.unregistered:
         click.echo(f"without a uid: {', '.join(row.unregistered)}", err=True)
     if block is not None:

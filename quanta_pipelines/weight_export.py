@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.chain import Chain, SimulatedChain
-from quanta_pipelines.protocol.chain_weights import chain_row, commit_hash
+from quanta_pipelines.protocol.chain_weights import chain_row, commit_hash, tempo_place
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.resources import Platform
@@ -24,6 +24,9 @@ class WeightExport:
     salt: tuple[int, ...]
     commit_hash: str
     unregistered: tuple[str, ...]
+    seen_block: int  # the chain's newest when the row was made
+    tempo: int
+    phase: str  # of the tempo
 
 
 def export_weights(
@@ -36,6 +39,8 @@ def export_weights(
     """
     hotkey = platform.own_validator
     row = chain_row(_units(platform, epoch), chain.uids())
+    seen = chain.block()
+    place = tempo_place(seen, platform.params)
     return WeightExport(
         epoch_id=epoch.id,
         hotkey=hotkey,
@@ -48,6 +53,9 @@ def export_weights(
             row, hotkey=hotkey, netuid=chain.netuid, salt=salt, version_key=version_key
         ),
         unregistered=row.unregistered,
+        seen_block=seen,
+        tempo=place.tempo,
+        phase=place.phase.value,
     )
 
 

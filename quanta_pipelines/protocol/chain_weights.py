@@ -1,4 +1,4 @@
-"""Weights as the chain takes them: uids with u16 values, and the hash that commits to them.
+"""Weights as the chain takes them: uids with u16 values, the hash that commits to them, and when.
 
 Where uids come from, and how a row is sent, lives in ``adapters.chain``.
 """
@@ -6,9 +6,11 @@ Where uids come from, and how a row is sent, lives in ``adapters.chain``.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from quanta_pipelines.protocol.commit_reveal import public_key
 from quanta_pipelines.protocol.errors import InvalidWeights
+from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.votes import u16_weights
 
 U16, U64 = 2**16, 2**64
@@ -21,6 +23,39 @@ class ChainRow:
     uids: tuple[int, ...]
     weights: tuple[int, ...]
     unregistered: tuple[str, ...]
+
+
+class ChainPhase(StrEnum):
+    """What a tempo's blocks are for, in their order."""
+
+    SUBMISSION = "submission"
+    EVALUATION = "evaluation"
+    DISTRIBUTION = "distribution"
+
+
+@dataclass(frozen=True, slots=True)
+class TempoPlace:
+    """Where a block lies on the chain's own clock."""
+
+    tempo: int
+    block_in_tempo: int
+    phase: ChainPhase
+
+
+def tempo_place(block: int, params: ProtocolParams = QUANTA) -> TempoPlace:
+    """The tempo of a block, and its phase: this clock governs setting weights and nothing else.
+
+    Distribution is what submission and evaluation leave of a tempo.
+    """
+    if block < 0:
+        raise InvalidWeights(f"a block is numbered from 0, not {block}")
+    rules = params.epoch
+    tempo, place = divmod(block, rules.blocks_per_epoch)
+    if place < rules.submission_phase_blocks:
+        return TempoPlace(tempo, place, ChainPhase.SUBMISSION)
+    if place < rules.submission_phase_blocks + rules.evaluation_phase_blocks:
+        return TempoPlace(tempo, place, ChainPhase.EVALUATION)
+    return TempoPlace(tempo, place, ChainPhase.DISTRIBUTION)
 
 
 def chain_row(units: Mapping[str, int], uids: Mapping[str, int]) -> ChainRow:

@@ -7,7 +7,13 @@ import pytest
 
 from quanta_pipelines.adapters.chain import SimulatedChain, chain_of
 from quanta_pipelines.adapters.chain.errors import ChainAbsent, ChainRefused
-from quanta_pipelines.protocol.chain_weights import ChainRow, chain_row, commit_hash
+from quanta_pipelines.protocol.chain_weights import (
+    ChainRow,
+    TempoPlace,
+    chain_row,
+    commit_hash,
+    tempo_place,
+)
 from quanta_pipelines.protocol.commit_reveal import hotkey_from_public_key
 from quanta_pipelines.protocol.errors import InvalidWeights
 
@@ -101,3 +107,14 @@ def test_without_its_package_the_real_chain_says_what_to_install(tmp_path):
     with pytest.raises(ChainAbsent, match="pip install bittensor"):
         chain_of("bittensor", home=tmp_path, network="finney", netuid=5)
     assert isinstance(chain_of("simulated", home=tmp_path, network="", netuid=5), SimulatedChain)
+
+
+def test_a_tempo_of_360_blocks_has_60_for_submission_and_240_for_evaluation() -> None:
+    # blocks 0..59, 60..299, 300..359, then the next tempo
+    edges = {0: (0, "submission"), 59: (59, "submission"), 60: (60, "evaluation")}
+    edges |= {299: (299, "evaluation"), 300: (300, "distribution"), 359: (359, "distribution")}
+    for block, (place, phase) in edges.items():
+        assert tempo_place(block) == TempoPlace(0, place, phase), block  # type: ignore[arg-type]
+        assert tempo_place(block + 2 * 360).tempo == 2
+    with pytest.raises(InvalidWeights, match="numbered from 0, not -1"):
+        tempo_place(-1)

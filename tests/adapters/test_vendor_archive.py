@@ -33,6 +33,7 @@ from quanta_pipelines.adapters.price_vendors.http import RateLimit
 from quanta_pipelines.adapters.price_vendors.replies import Reply, ReplyArchive, Request
 from quanta_pipelines.adapters.table_format import content_hash
 from quanta_pipelines.protocol.epoch import Epoch, settles_at
+from quanta_pipelines.protocol.params import QUANTA
 from tests.vendor_replicas.formats import Response, reply
 from tests.vendor_replicas.server import Fault, Server, serving
 from tests.vendor_replicas.truth import truth_table
@@ -244,6 +245,20 @@ def test_a_cached_reply_has_its_true_age(tmp_path: Path) -> None:
     require_true("tiingo", outcome.rows)
     (file,) = (tmp_path / "cache").glob("*.json")
     json.loads(file.read_text())  # JSON, and never a pickle
+
+
+@pytest.mark.parametrize(("lifetime", "cost"), [(14, 1), (12, 2)])
+def test_the_rules_say_how_long_a_kept_reply_is_fresh(
+    lifetime: int, cost: int, tmp_path: Path
+) -> None:
+    rules = replace(QUANTA.market_data, historical_cache_ttl_seconds=lifetime * 3600)
+    cache = StoredCache.on_disk(tmp_path / "cache")
+    with serving(replica_of("tiingo")) as running:
+        for hours in (0, 13):
+            at = FETCHED_AT + timedelta(hours=hours)
+            vendor = vendor_at("tiingo", running.url, tmp_path, cache=cache, clock=lambda at=at: at)
+            replace(vendor, rules=rules).ask(["KO"], FIRST, LAST)
+        assert running.asked() == cost
 
 
 @pytest.mark.parametrize(("hours", "cost"), [(23, 1), (25, 2)])

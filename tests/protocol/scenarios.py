@@ -29,6 +29,7 @@ from quanta_pipelines.protocol import (
     settlement,
     validator_results,
 )
+from quanta_pipelines.protocol.chain_weights import tempo_place
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
@@ -270,11 +271,12 @@ def phases(params: ProtocolParams) -> str:
 
 @cache
 def clocks(params: ProtocolParams) -> str:
-    """When an epoch settles, when validators submit, and the block in which it opens."""
+    """When an epoch settles and validators submit, the block it opens in, places in a tempo."""
     return said(
         epoch.settles_at(WEEK, params),
         [epoch.submission_offset(hotkey, WEEK, params) for hotkey in HOTKEYS],
         epoch.block_at(WEEK.opens_at, WEEK.previous().opens_at, params),
+        [tempo_place(block, params) for block in (45, 280, 320, 400)],
     )
 
 

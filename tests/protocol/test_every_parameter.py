@@ -1,4 +1,4 @@
-"""Every number and switch of the rules has an effect, or is listed with the stage that awaits it.
+"""Every number and switch of the rules has an effect, or is listed with who reads it instead.
 
 Each field is changed alone, whatever the rules on sums say, and every scenario beside it must say
 something else.
@@ -185,6 +185,10 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "epoch__weight_decimals": (4, intake),
     "epoch__weight_sum_tolerance": (Decimal("0.002"), intake),
     "epoch__block_seconds": (6, clocks),
+    "epoch__blocks_per_epoch": (720, clocks),
+    "epoch__submission_phase_blocks": (30, clocks),
+    "epoch__evaluation_phase_blocks": (200, clocks),
+    "epoch__distribution_phase_blocks": (90, clocks),
 }
 SWITCHES: dict[str, tuple[Scenario, ...]] = {
     "scoring__drift": (earned,),
@@ -218,13 +222,11 @@ SWITCHES: dict[str, tuple[Scenario, ...]] = {
 REMAINDERS = {
     "scoring__penalty_band_percent": {"scoring__break_even_percent": Decimal("0.25")},
     "tokenomics__owner_emission_share": {"tokenomics__miner_emission_share": Decimal("0.50")},
+    "epoch__distribution_phase_blocks": {"epoch__evaluation_phase_blocks": 210},
 }
 NOT_YET = {
-    "market_data__historical_cache_ttl_seconds": "live prices",
-    "epoch__blocks_per_epoch": "weights on chain",
-    "epoch__submission_phase_blocks": "weights on chain",
-    "epoch__evaluation_phase_blocks": "weights on chain",
-    "epoch__distribution_phase_blocks": "weights on chain",
+    # test_the_rules_say_how_long_a_kept_reply_is_fresh of the adapters shows that it is used
+    "market_data__historical_cache_ttl_seconds": "the cache of vendors, no stage",
 }
 
 FIELDS = {
