@@ -12,10 +12,11 @@ from data_contracts.columns import (
     hotkey,
     instant,
     member,
+    number,
     rao,
     text,
 )
-from data_contracts.contract import EpochTable
+from data_contracts.contract import EPOCH_ID, EpochTable
 
 WEIGHT_UNITS = 10**9  # as in protocol.votes: contracts import nothing of the rules but parameters
 
@@ -101,3 +102,43 @@ class ValidatorResults(
         """Who did not vote has no share of the stake and no trust."""
         silent = (frame["stake_share"] == 0) & frame["validator_trust"].isna()
         return frame["voted"] | silent
+
+
+class ValidatorCollusion(
+    EpochTable, key=("validator", "other", "voted_in"), invariants=("collusion_is_counted",)
+):
+    """One row per pair of validators and epoch, of the last five, in which their errors agree."""
+
+    validator: str = hotkey("Validator")
+    other: str = hotkey("Other validator")
+    voted_in: str = pa.Field(
+        str_matches=EPOCH_ID, description="Epoch of the votes: this one or one of those before."
+    )
+    miners: int = count("Miners on which both were compared with the median of the others.")
+    correlation: float = number("Correlation of their deviations W/m - 1.", low=-1, high=1)
+    threshold: float = number("Correlation from which deviations agree.", low=-1, high=1)
+    deviation: float = number("L1 distance of the validator from the medians.", low=0)
+    other_deviation: float = number("L1 distance of the other one.", low=0)
+    deviation_threshold: float = number("L1 distance from which a deviation counts.", low=0)
+    agreeing_epochs: int = count("Epochs of the window in which this pair agrees.", low=1)
+    flagged: bool = text("Enough of them for a suspicion.")
+
+    @pa.dataframe_check
+    @classmethod
+    def a_pair_is_two(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """A pair is named once, in the order of its hotkeys."""
+        return frame["validator"] < frame["other"]
+
+    @pa.dataframe_check
+    @classmethod
+    def only_agreements(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Correlation and both distances reach their thresholds."""
+        nearer = frame[["deviation", "other_deviation"]].min(axis=1)
+        alike = frame["correlation"] >= frame["threshold"]
+        return alike & (nearer >= frame["deviation_threshold"])
+
+    @pa.dataframe_check
+    @classmethod
+    def not_of_later_epochs(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """The votes are those of this epoch or of earlier ones."""
+        return frame["voted_in"] <= frame["epoch_id"]

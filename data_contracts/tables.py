@@ -5,6 +5,7 @@ import re
 from data_contracts.consensus import (
     Consensus,
     ValidatorBonds,
+    ValidatorCollusion,
     ValidatorResults,
     ValidatorWeights,
 )
@@ -24,7 +25,13 @@ STAGES: dict[str, tuple[type[EpochTable], ...]] = {
     "market_data": (RawPrices, PriceCorrections, ValidatedPrices),
     "signals": (Commitments, Reveals, Portfolios),
     "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
-    "consensus": (ValidatorWeights, Consensus, ValidatorBonds, ValidatorResults),
+    "consensus": (
+        ValidatorWeights,
+        ValidatorCollusion,
+        Consensus,
+        ValidatorBonds,
+        ValidatorResults,
+    ),
     "rewards": (Rewards, LedgerEntries),
 }
 

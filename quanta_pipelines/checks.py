@@ -13,7 +13,7 @@ import pandas as pd
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.contract_type import rows_table
 from quanta_pipelines.partitions import EPOCHS
-from quanta_pipelines.protocol import invariants
+from quanta_pipelines.protocol import invariants, validator_collusion
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
 
@@ -93,6 +93,11 @@ def validators_rows_sum_to_one(look: Look) -> pd.DataFrame:
     return invariants.rows_not_one(look("validator_weights"))
 
 
+def collusion_is_counted(look: Look) -> pd.DataFrame:
+    """A pair of validators is flagged exactly where its own rows are enough for it."""
+    return validator_collusion.misflagged(look("validator_collusion"), look.platform.params)
+
+
 def consensus_within_votes(look: Look) -> pd.DataFrame:
     """The agreed weight is one that some validator gave; ranks and tiers follow it."""
     return invariants.inconsistent_consensus(
@@ -154,6 +159,7 @@ INVARIANTS: dict[str, Invariant] = {
         metrics_agree_with_returns,
         ranks_follow_scores,
         validators_rows_sum_to_one,
+        collusion_is_counted,
         consensus_within_votes,
         bonds_follow_their_mode,
         dividends_sum_to_one,

@@ -176,6 +176,18 @@ class EpochRun:
             missing -= len(epoch.sessions)
         return found
 
+    def recent(self, table: str, gates: Sequence[str], *, epochs: int) -> dict[str, pd.DataFrame]:
+        """Published tables of the ``epochs`` before this one by id, not beyond the first epoch.
+
+        Raises as ``previous`` does.
+        """
+        found: dict[str, pd.DataFrame] = {}
+        epoch = self.epoch
+        while len(found) < epochs and not self._is_genesis(table, epoch):
+            epoch = epoch.previous()
+            found[epoch.id] = self._earlier(table, epoch, gates)
+        return found
+
     def _is_genesis(self, table: str, epoch: Epoch) -> bool:
         """Whether nothing comes before an epoch; the setting may not cut a history that exists."""
         if epoch > self.platform.genesis:

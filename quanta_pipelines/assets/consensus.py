@@ -5,12 +5,14 @@ import pandas as pd
 from data_contracts.consensus import (
     Consensus,
     ValidatorBonds,
+    ValidatorCollusion,
     ValidatorResults,
     ValidatorWeights,
 )
 from quanta_pipelines.contract_type import epoch_asset
 from quanta_pipelines.protocol import ballots, oracle
 from quanta_pipelines.protocol import consensus as voting
+from quanta_pipelines.protocol import validator_collusion as collusion
 from quanta_pipelines.protocol import validator_results as outcomes
 from quanta_pipelines.protocol.epoch import voting_closes
 from quanta_pipelines.resources import EpochRun
@@ -32,6 +34,19 @@ def validator_weights(
         data_hash=oracle.data_hash(validated_prices),
         epoch=run.epoch,
         params=run.params,
+    )
+
+
+@epoch_asset(ValidatorCollusion, due=voting_closes)
+def validator_collusion(run: EpochRun, validator_weights: pd.DataFrame) -> pd.DataFrame:
+    """Looks for validators whose votes err alike, in this epoch and those just before."""
+    earlier = run.recent(
+        "validator_weights",
+        ValidatorWeights.gates(),
+        epochs=run.params.consensus.collusion_window - 1,
+    )
+    return collusion.collusion_table(
+        {**earlier, run.id: validator_weights}, epoch_id=run.id, params=run.params
     )
 
 

@@ -27,6 +27,7 @@ SERIES: dict[str, list[Any]] = {
     "reveal_id": [1, 2, 3],
     "entry": [1, 2, 3],
     "field": ["close", "dividend", "split"],
+    "voted_in": ["2025-Q3-W38", "2025-Q3-W39", "2025-Q4-W40"],
 }
 
 # One value per column name that every table may hold, where nothing below says otherwise.
@@ -66,7 +67,10 @@ VALUES: dict[str, Any] = {
     "payout_rao": 148,  # 100 - 2 + 50
 }
 # What one table alone needs.
-OWN_VALUES: dict[str, dict[str, Any]] = {"price_corrections": {"reason": "a bad print"}}
+OWN_VALUES: dict[str, dict[str, Any]] = {
+    "price_corrections": {"reason": "a bad print"},
+    "validator_collusion": {"validator": MINERS[0], "other": MINERS[1]},
+}
 BY_TYPE: dict[str, Any] = {
     "str": HEX64,
     "float64": 0.5,
@@ -103,6 +107,10 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("provisional_scores", "ranked_have_a_score", {"standing": "provisional"}),
     ("provisional_scores", "isin([False])", {"final": True}),
     ("consensus", "eligibility_has_a_reason", {"eligible": False}),
+    ("validator_collusion", "a_pair_is_two", {"other": MINERS[0]}),
+    ("validator_collusion", "only_agreements", {"correlation": 0.4}),
+    ("validator_collusion", "only_agreements", {"other_deviation": 0.4}),
+    ("validator_collusion", "not_of_later_epochs", {"voted_in": "2025-Q4-W49"}),
     ("validator_results", "only_voters_count", {"voted": False}),
     ("rewards", "unranked_have_a_reason", {"standing": "provisional"}),
     ("rewards", "payout_adds_up", {"payout_rao": 149}),

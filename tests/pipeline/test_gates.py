@@ -25,6 +25,7 @@ from quanta_pipelines.protocol import (
     returns,
     scoring,
     settlement,
+    validator_collusion,
     validator_results,
 )
 from quanta_pipelines.resources import Platform
@@ -311,6 +312,63 @@ def test_a_bad_interval_is_invisible_and_leaves_the_epoch_open(
     assert "score_intervals" in state.waiting_for
 
 
+def one_pair(frame: pd.DataFrame, **changes: Any) -> pd.DataFrame:
+    """A pair that agrees in this epoch alone, and no more."""
+    said = {
+        **{"epoch_id": EPOCH.id, "validator": "5" + "A" * 47, "other": "5" + "B" * 47},
+        **{"voted_in": EPOCH.id, "miners": 20, "correlation": 0.97, "threshold": 0.95},
+        **{"deviation": 0.2, "other_deviation": 0.2, "deviation_threshold": 0.01},
+        **{"agreeing_epochs": 1, "flagged": False},
+    }
+    return pd.DataFrame([said | changes]).astype(frame.dtypes.to_dict())
+
+
+def uncorrelated_pair(frame: pd.DataFrame) -> pd.DataFrame:
+    return one_pair(frame, correlation=0.5)
+
+
+def pair_flagged_for_one_epoch(frame: pd.DataFrame) -> pd.DataFrame:
+    return one_pair(frame, flagged=True)
+
+
+COLLUSION = (
+    Poison(
+        "validator_collusion",
+        validator_collusion,
+        "collusion_table",
+        uncorrelated_pair,
+        "contract",
+    ),
+    Poison(
+        "validator_collusion",
+        validator_collusion,
+        "collusion_table",
+        pair_flagged_for_one_epoch,
+        "collusion_is_counted",
+    ),
+)
+
+
+@pytest.mark.parametrize("case", COLLUSION, ids=str)
+def test_wrong_evidence_of_collusion_stops_no_payment_and_leaves_the_epoch_open(
+    case: Poison,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        poison(patch, case)
+        assert not run_epoch(EPOCH).success
+    assert len(offending_rows(failed_check(instance, case.table, case.gate))) == 1
+    assert platform.lake.exists(case.table, EPOCH.id) == (case.gate != "contract")
+    # it accuses, and nobody is paid less by it
+    assert platform.lake.exists("rewards", EPOCH.id)
+    state = epoch_states(platform)[-1]
+    assert (state.epoch_id, state.settled) == (EPOCH.id, False)
+    assert case.table in state.waiting_for
+
+
 def test_a_lost_rao_is_seen_on_both_tables(
     platform: Platform,
     instance: dg.DagsterInstance,
@@ -477,7 +535,7 @@ def test_the_first_epoch_cannot_be_moved_behind_published_ones(
 
 def test_every_gate_is_poisoned_here() -> None:
     declared = {(table, gate) for table, contract in CONTRACTS.items() for gate in contract.gates()}
-    poisoned = {(case.table, case.gate) for case in POISONS}
+    poisoned = {(case.table, case.gate) for case in (*POISONS, *COLLUSION)}
     elsewhere = {
         ("score_intervals", "contract"),
         ("rewards", "contract"),

@@ -1,11 +1,14 @@
 """Validators over settled epochs: bonds as state, dividends in the ledger, weights for a chain."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import dagster as dg
 import pandas as pd
 import pytest
 
 from quanta_pipelines.adapters.chain import SimulatedChain
+from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.resources import Platform
 from quanta_pipelines.weight_export import export_weights, register_participants
@@ -13,6 +16,7 @@ from quanta_pipelines.weight_export import export_weights, register_participants
 from .conftest import PLAYED
 
 SETTLED = PLAYED[:-1]
+EPOCH = PLAYED[-1]
 
 
 def test_dividends_empty_the_account_of_the_validators(platform: Platform) -> None:
@@ -111,3 +115,40 @@ def test_every_settled_table_of_results_lists_the_snapshot(platform: Platform) -
         assert dict(zip(results["validator"], results["stake_rao"], strict=True)) == dict(
             sorted(platform.store.snapshot(epoch.id).stakes.items())
         )
+
+
+def test_a_pair_that_votes_alike_for_three_epochs_is_evidence_in_the_graph(
+    platform: Platform,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # In the last three epochs two validators add 30 % to the same third of the miners.
+    last = PLAYED[-3:]
+    others = {*platform.store.snapshot(EPOCH.id).stakes} - {platform.own_validator}
+    first, second = sorted(others)[:2]
+    honest = SignalStore.validator_weights
+
+    def colluding(store: SignalStore, epoch_id: str) -> pd.DataFrame:
+        votes = honest(store, epoch_id)
+        favoured = votes["hotkey"].isin(sorted(votes["hotkey"].unique())[::3])
+        pair = votes["validator"].isin([first, second])
+        units = votes["weight_units"].where(~(pair & favoured), votes["weight_units"] * 13 // 10)
+        sums = units.groupby(votes["validator"]).transform("sum")
+        shares = units * 10**9 // sums
+        short = 10**9 - shares.groupby(votes["validator"]).transform("sum")
+        lead = ~votes.duplicated("validator")
+        return votes.assign(weight_units=shares + short.where(lead, 0))
+
+    clean = platform.lake.read("validator_collusion", last[0].id)
+    assert not clean["flagged"].any()
+    with monkeypatch.context() as patch:
+        patch.setattr(SignalStore, "validator_weights", colluding)
+        for epoch in last:
+            assert run_epoch(epoch).success
+    table = platform.lake.read("validator_collusion", EPOCH.id)
+    flagged = table[table["flagged"]]
+    assert set(zip(flagged["validator"], flagged["other"], strict=True)) == {(first, second)}
+    assert flagged["voted_in"].tolist() == [epoch.id for epoch in last]
+    assert (flagged["correlation"] >= 0.95).all()
+    # two epochs before there was one agreement, and no suspicion
+    assert not platform.lake.read("validator_collusion", last[0].id)["flagged"].any()
