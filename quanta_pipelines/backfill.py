@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from quanta_pipelines.automation import epoch_job, marts_job, quality_job
+from quanta_pipelines.automation import close_job, epoch_job, marts_job, quality_job
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.settings import PROJECT, Settings
 
@@ -104,6 +104,10 @@ class Backfill:
     def epoch(self, epoch: Epoch) -> Outcome:
         """Run everything of one epoch."""
         return self._run(epoch_job.name, epoch.id)
+
+    def scores(self, epoch: Epoch) -> Outcome:
+        """Run an epoch up to the own scores, without votes and money."""
+        return self._run(close_job.name, epoch.id)
 
     def marts(self) -> Outcome:
         """Build, test and publish the marts over all settled epochs."""

@@ -19,10 +19,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines import cli_analysis, cli_money, cli_signals
+from quanta_pipelines import cli_analysis, cli_money, cli_signals, cli_validators
+from quanta_pipelines.cli_disputes import dispute_group
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option
 from quanta_pipelines.cli_prices import prices
-from quanta_pipelines.cli_validators import export_weights
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
@@ -37,7 +37,8 @@ def main() -> None:
 
 main.add_command(prices)
 cli_signals.register(main)
-main.add_command(export_weights)
+cli_validators.register(main)
+main.add_command(dispute_group)
 cli_money.register(main)
 cli_analysis.register(main)
 

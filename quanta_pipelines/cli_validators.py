@@ -1,8 +1,13 @@
-"""Commands of a validator: its weights for the chain."""
+"""Commands of a validator: score and vote at a peer's service, export weights for the chain."""
 
 import json
 import secrets
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +16,117 @@ from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import current_settings
 
+if TYPE_CHECKING:
+    from quanta_pipelines.validator_run import EpochReport
+
 SALT_LENGTH = 8  # u16 numbers, 128 bits
+
+
+def register(main: click.Group) -> None:
+    """Adds the commands to ``quanta``."""
+    for command in (validator_group, export_weights):
+        main.add_command(command)
+
+
+@click.group("validator")
+def validator_group() -> None:
+    """Run this platform as one validator among several."""
+
+
+@validator_group.command("run")
+@click.option("--peer", "address", required=True, help="Address of the service that takes votes.")
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path.home() / ".quanta" / "hotkey.json",
+    show_default=True,
+    help="File of the own hotkey.",
+)
+@click.option("--epoch", type=EpochId(), help="One epoch, at once; the newest where not given.")
+@click.option("--once", is_flag=True, help="Stop after one epoch.")
+@click.option(
+    "--cells",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the own values of differing cells here, as evidence for the other side.",
+)
+@json_option
+def validator_run(
+    address: str,
+    key_file: Path,
+    epoch: Epoch | None,
+    cells: Path | None,
+    *,
+    once: bool,
+    as_json: bool,
+) -> None:
+    """Score epochs on own prices, and vote at the service of a peer, in the own moment.
+
+    Signals, stakes and universe are the peer's and are checked here. Leaves with 1 where the vote
+    was not taken. Started again, it sends the same vote.
+    """
+    from quanta_pipelines.adapters.hotkey_file import UnusableKey, load_key
+    from quanta_pipelines.adapters.signal_store import StoreUnavailable
+    from quanta_pipelines.backfill import Backfill, recorded_instance
+    from quanta_pipelines.claimed_cells import as_json as claims_as_json
+    from quanta_pipelines.definitions import defs
+    from quanta_pipelines.peer import Peer
+    from quanta_pipelines.resources import Platform
+    from quanta_pipelines.validator_run import due_epoch, run_epoch, run_for_ever
+
+    settings = current_settings()
+    try:
+        pair = load_key(key_file)
+        if pair.hotkey != settings.validator_hotkey:
+            raise click.UsageError(
+                f"{key_file} is of {pair.hotkey}, QUANTA_VALIDATOR_HOTKEY is "
+                f"{settings.validator_hotkey}"
+            )
+        platform = Platform.from_settings(settings)
+        with Peer(address, pair) as peer:
+
+            def attempt(one: Epoch) -> "EpochReport":
+                with recorded_instance(settings) as instance:
+                    return run_epoch(platform, Backfill(defs, instance), peer, one, _tell)
+
+            chosen = epoch or (due_epoch(platform.clock(), platform) if once else None)
+            forever = run_for_ever(platform, attempt, time.sleep) if chosen is None else None
+            for report in [attempt(chosen)] if chosen is not None else forever or ():
+                if cells is not None:
+                    cells.write_text(json.dumps(claims_as_json(report.claims), indent=2) + "\n")
+                said = json.dumps({**asdict(report), "voted": report.voted}, indent=2)
+                click.echo(said if as_json else "\n".join(_report_lines(report)))
+                if chosen is not None and report.problem:
+                    sys.exit(1)
+    except (ProtocolError, StoreUnavailable, UnusableKey) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _report_lines(report: "EpochReport") -> Iterator[str]:
+    if report.scored:
+        yield (
+            f"{report.epoch_id}: {report.miners} miners on prices of "
+            f"{', '.join(report.price_sources)}, hash {report.data_hash[:12]}"
+        )
+    if report.voted:
+        yield f"vote {report.submission_id} of {report.hotkey} is recorded"
+    if report.problem:
+        yield f"NOT VOTED: {report.problem}" if not report.voted else report.problem
+    if report.note:
+        yield report.note
+    if report.peer_data_hash:
+        same = report.peer_data_hash == report.data_hash
+        yield (
+            f"{report.peer} has the same prices"
+            if same
+            else f"{report.peer} has other prices, hash {report.peer_data_hash[:12]}:"
+        )
+    for cell in report.cells:
+        yield f"  {cell.ticker} {cell.session} {cell.column}: own {cell.own}, peer {cell.peer}"
 
 
 @click.command("export-weights")

@@ -222,8 +222,14 @@ class QuantaClient:
             ),
         )
 
-    def submit_weights(self, epoch_id: str, data_hash: str, votes: Sequence[Vote]) -> int:
-        """Votes for an epoch; returns the submission's number."""
+    def submit_weights(
+        self,
+        epoch_id: str,
+        data_hash: str,
+        votes: Sequence[Vote],
+        price_sources: Sequence[str] = (),
+    ) -> int:
+        """Votes for an epoch; returns the submission's number. The same vote again gives it too."""
         cells = [
             {
                 "miner_hotkey": vote.hotkey,
@@ -239,9 +245,14 @@ class QuantaClient:
             "validator_hotkey": self._own,
             "epoch_id": epoch_id,
             "data_hash": data_hash,
+            "price_sources": list(price_sources),
             "weights": cells,
         }
         return int(self._ask("POST", "/v1/validators/weights", body)["submission_id"])
+
+    def epoch_record(self, epoch_id: str, part: str) -> Any:
+        """What a validator is shown of an epoch: its ``opening``, ``signals`` or ``prices``."""
+        return self._ask("GET", f"/v1/validators/epochs/{epoch_id}/{part}")
 
     def join_pool(self, operator: str) -> tuple[str, ...]:
         """Joins a pool; returns its members."""

@@ -147,6 +147,7 @@ class WeightsRequest(Body):
                     "validator_hotkey": ALICE,
                     "epoch_id": "2019-Q3-W31",
                     "data_hash": "a" * 64,
+                    "price_sources": ["tiingo", "yahoo"],
                     "weights": [
                         {
                             "miner_hotkey": BOB,
@@ -164,6 +165,9 @@ class WeightsRequest(Body):
     validator_hotkey: Hotkey
     epoch_id: EpochId
     data_hash: Hex64 = Field(description="Hash of the settled prices that were scored with.")
+    price_sources: list[Annotated[str, Field(pattern="^[a-z0-9_-]{1,32}$")]] = Field(
+        default=[], max_length=16, description="Vendors whose prices those are."
+    )
     weights: list[MinerWeight] = Field(min_length=1, max_length=1024)
 
 

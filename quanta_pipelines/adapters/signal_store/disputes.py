@@ -22,7 +22,11 @@ from quanta_pipelines.adapters.signal_store.records import (
     check_text,
     json_text,
 )
-from quanta_pipelines.adapters.signal_store.service_tables import DISPUTE_EVENTS, DISPUTES
+from quanta_pipelines.adapters.signal_store.service_tables import (
+    DISPUTE_EVENTS,
+    DISPUTE_EVIDENCE,
+    DISPUTES,
+)
 from quanta_pipelines.protocol.commit_reveal import public_key
 from quanta_pipelines.protocol.epoch import Epoch
 
@@ -46,6 +50,14 @@ _EVENTS = {
     "note": "object",
     "at": INSTANT,
 }
+_EVIDENCE = {
+    "dispute_id": "int64",
+    "kind": "object",
+    "author": "object",
+    "document": "object",
+    "at": INSTANT,
+}
+EVIDENCE_LIMIT = 8 * 2**20  # characters: some 100 000 cells
 
 
 class DisputeEvent(StrEnum):
@@ -121,10 +133,12 @@ class Disputes:
         *,
         at: dt.datetime,
         audit: AdminAction | None = None,
+        replay: Json = None,
     ) -> None:
         """Adds an event; to close a dispute as it was closed already changes nothing.
 
-        ``audit`` is logged in the same transaction.
+        ``audit`` is logged, and ``replay`` kept as the evidence of the verdict, in the same
+        transaction.
         """
         check_moment(at)
         check_name("the actor of a dispute's event", actor)
@@ -146,6 +160,33 @@ class Disputes:
             row = {"event": kind.value, "actor": actor, "note": note, "at": at}
             numbered = {**row, "dispute_id": dispute_id, "ordinal": len(past) + 1}
             connection.execute(insert(DISPUTE_EVENTS), numbered)
+            if replay is not None:
+                _add_evidence(connection, dispute_id, "replay", actor, replay, at)
+
+    def add_evidence(
+        self,
+        dispute_id: int,
+        author: str,
+        cells: Json,
+        *,
+        at: dt.datetime,
+        audit: AdminAction | None = None,
+    ) -> None:
+        """Adds cells to the evidence of an open dispute; the same again changes nothing."""
+        check_moment(at)
+        check_name("the author of evidence", author)
+        with database.writing(self._engine, f"dispute {dispute_id}") as connection:
+            _opened(connection, dispute_id, at)
+            past = connection.execute(_events_of(dispute_id)).all()
+            _check_open(dispute_id, [row.event for row in past])
+            log_action(connection, audit)
+            _add_evidence(connection, dispute_id, "cells", author, cells, at)
+
+    def evidence(self, dispute_id: int) -> pd.DataFrame:
+        """One row per piece of evidence, in order: cells that were claimed, and the replay."""
+        query = select(DISPUTE_EVIDENCE).where(DISPUTE_EVIDENCE.c.dispute_id == dispute_id)
+        with database.reading(self._engine) as connection:
+            return table_of(connection, query.order_by(DISPUTE_EVIDENCE.c.id), _EVIDENCE)
 
     def at(self, moment: dt.datetime, *, epoch_id: str | None = None) -> pd.DataFrame:
         """One row per dispute that was opened by a moment, as it stood then, by number."""
@@ -169,13 +210,22 @@ class Disputes:
         """How many disputes were upheld in ``(since, until]``, by the validator they were against.
 
         That stands in a dispute's evidence, as the text ``against``. One without it blames nobody.
+        Disputes whose evidence names a ``table`` are over that table of an epoch as a whole: the
+        first one that was upheld counts, another over the same is the same offence.
         """
         table = self.at(until)
-        closed = table["status"] == DisputeEvent.UPHELD.value
-        if since is not None:
-            closed &= table["changed_at"] > since
-        blamed = (accused(text) for text in table.loc[closed, "evidence"])
-        return dict(sorted(Counter(filter(None, blamed)).items()))
+        upheld = table[table["status"] == DisputeEvent.UPHELD.value]
+        upheld = upheld.sort_values(["changed_at", "dispute_id"])
+        blamed: Counter[str] = Counter()
+        counted: set[tuple[str, str, str]] = set()
+        for row in upheld.to_dict("records"):
+            against, subject = accused(row["evidence"]), disputed_table(row["evidence"])
+            offence = (row["epoch_id"], against, subject)
+            recent = since is None or row["changed_at"] > since
+            if against and recent and not (subject and offence in counted):
+                blamed[against] += 1
+            counted.add(offence)
+        return dict(sorted(blamed.items()))
 
     def events(self, dispute_id: int) -> pd.DataFrame:
         """One row per event of a dispute, in order."""
@@ -185,9 +235,31 @@ class Disputes:
 
 def accused(evidence: str) -> str:
     """The validator that a dispute's evidence is against; empty where it names none."""
+    return _text_of(evidence, "against")
+
+
+def disputed_table(evidence: str) -> str:
+    """The table whose cells a dispute is over; empty where its evidence names none."""
+    return _text_of(evidence, "table")
+
+
+def _text_of(evidence: str, name: str) -> str:
     said = json.loads(evidence)
-    against = said.get("against", "") if isinstance(said, dict) else ""
-    return against if isinstance(against, str) else ""
+    found = said.get(name, "") if isinstance(said, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+def _add_evidence(
+    connection: Connection, dispute_id: int, kind: str, author: str, document: Json, at: dt.datetime
+) -> None:
+    text = json_text("evidence", document, EVIDENCE_LIMIT)
+    digest = hashlib.sha256(f"{kind} {text}".encode()).hexdigest()
+    same = (DISPUTE_EVIDENCE.c.dispute_id == dispute_id) & (
+        DISPUTE_EVIDENCE.c.content_hash == digest
+    )
+    if connection.scalar(select(DISPUTE_EVIDENCE.c.id).where(same)) is None:
+        row = {"dispute_id": dispute_id, "kind": kind, "author": author, "document": text}
+        connection.execute(insert(DISPUTE_EVIDENCE), {**row, "content_hash": digest, "at": at})
 
 
 def _at(moment: dt.datetime) -> Select[tuple[object, ...]]:

@@ -67,6 +67,24 @@ def commitments(connection: Connection, epoch_id: str) -> pd.DataFrame:
     return table_of(connection, standing, _COMMITMENTS).sort_values("hotkey", ignore_index=True)
 
 
+def every_commitment(connection: Connection, epoch_id: str) -> pd.DataFrame:
+    """One row per commitment of an epoch in the order of receipt; a miner's last one stands."""
+    query = (
+        select(COMMITMENTS)
+        .where(COMMITMENTS.c.epoch_id == epoch_id)
+        .order_by(COMMITMENTS.c.received_at, COMMITMENTS.c.hotkey, COMMITMENTS.c.ordinal)
+    )
+    columns = {name: kind for name, kind in _COMMITMENTS.items() if name != "n_replaced"}
+    return table_of(connection, query, columns)
+
+
+def price_sources(connection: Connection, epoch_id: str) -> dict[str, tuple[str, ...]]:
+    """The sources named by each vote of an epoch; none where a vote named none."""
+    query = select(WEIGHT_SUBMISSIONS).where(WEIGHT_SUBMISSIONS.c.epoch_id == epoch_id)
+    rows = connection.execute(query.order_by(WEIGHT_SUBMISSIONS.c.validator))
+    return {row.validator: tuple(row.price_sources or ()) for row in rows}
+
+
 def reveals(connection: Connection, epoch_id: str) -> pd.DataFrame:
     """One row per reveal, numbered within the epoch in the order of receipt.
 

@@ -102,13 +102,13 @@ def check_name(what: str, text: str) -> None:
     check_text(what, text, NAME_LIMIT)
 
 
-def json_text(what: str, value: Json) -> str:
+def json_text(what: str, value: Json, limit: int = JSON_LIMIT) -> str:
     """Canonical JSON in ASCII: sorted keys, no spaces; NaN and infinity are refused."""
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRecord(f"{what} is no JSON: {error}") from error
-    check_text(what, text, JSON_LIMIT)
+    check_text(what, text, limit)
     return text
 
 

@@ -85,6 +85,20 @@ DISPUTE_EVENTS = Table(
     ),
 )
 
+DISPUTE_EVIDENCE = Table(
+    "dispute_evidence",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True),
+    Column("dispute_id", ROW_ID, ForeignKey("disputes.id"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("author", Submitted, nullable=False),
+    Column("document", Text, nullable=False),  # canonical JSON
+    Column("content_hash", HEX64, nullable=False),
+    Column("at", Instant, nullable=False),
+    UniqueConstraint("dispute_id", "content_hash", name="evidence_is_given_once"),
+    CheckConstraint("kind IN ('cells', 'replay')", name="evidence_is_cells_or_a_replay"),
+)
+
 ADMIN_ACTIONS = Table(
     "admin_actions",
     METADATA,

@@ -292,14 +292,17 @@ class SignalStore:
         data_hash: str,
         *,
         received_at: dt.datetime,
+        price_sources: Sequence[str] = (),
     ) -> int:
         """Records a validator's vote and returns its number; the first one counts.
 
-        The same vote again gives the same number, whenever it comes.
+        The same vote again gives the same number, whenever it comes. ``price_sources`` are the
+        names of the vendors whose prices it rests on.
         """
         check_moment(received_at)
         check_hex64("a data hash", data_hash)
-        vote = votes.Vote(validator, epoch.id, data_hash, votes.vote_cells(row))
+        sources = votes.check_sources(price_sources)
+        vote = votes.Vote(validator, epoch.id, data_hash, votes.vote_cells(row), sources)
         with database.writing(self._engine, f"vote {epoch.id} {validator}") as connection:
             if validator not in votes.recorded_snapshot(connection, epoch.id).stakes:
                 raise NotPermitted(f"{validator} is no validator in the snapshot of {epoch}")
@@ -320,6 +323,16 @@ class SignalStore:
         """One row per miner that committed: the commitment that stands."""
         with database.reading(self._engine) as connection:
             return reads.commitments(connection, epoch_id)
+
+    def every_commitment(self, epoch_id: str) -> pd.DataFrame:
+        """One row per commitment, replaced ones too, in the order of receipt."""
+        with database.reading(self._engine) as connection:
+            return reads.every_commitment(connection, epoch_id)
+
+    def price_sources(self, epoch_id: str) -> dict[str, tuple[str, ...]]:
+        """The price sources that each vote of an epoch names, by validator."""
+        with database.reading(self._engine) as connection:
+            return reads.price_sources(connection, epoch_id)
 
     def reveals(self, epoch_id: str) -> pd.DataFrame:
         """One row per reveal, with its verdict."""

@@ -50,13 +50,13 @@ class Submitted(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, _dialect: Dialect) -> str:
-        """To ASCII."""
-        return json.dumps(value, separators=(",", ":"))
+    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
+        """To ASCII; nothing stays nothing."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
         """Back to text and lists."""
-        return json.loads(value)
+        return None if value is None else json.loads(value)
 
 
 METADATA = MetaData()
@@ -148,6 +148,7 @@ WEIGHT_SUBMISSIONS = Table(
     Column("epoch_id", EPOCH_ID, ForeignKey("snapshots.epoch_id"), nullable=False),
     Column("data_hash", HEX64, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("price_sources", Submitted),  # names of vendors; empty where the vote named none
     UniqueConstraint("epoch_id", "validator", name="one_vote_per_validator"),
 )
 

@@ -1,6 +1,8 @@
 """Snapshots and votes: rows of a validator checked, stored and found again."""
 
 import datetime as dt
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,9 @@ from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 _DRAWDOWNS = ("max_drawdown_7d", "max_drawdown_30d", "max_drawdown_90d")
 _VOTE = ("hotkey", "weight_units", "composite", *_DRAWDOWNS)
 
+SOURCES_LIMIT = 16
+_SOURCE = re.compile("[a-z0-9_-]{1,32}")
+
 Cell = dict[str, str | int | float | None]
 
 
@@ -33,6 +38,7 @@ class Vote:
     epoch_id: str
     data_hash: str
     cells: tuple[Cell, ...]
+    price_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,8 @@ def find_vote(connection: Connection, validator: str, epoch_id: str) -> StoredVo
         .order_by(SUBMITTED_WEIGHTS.c.hotkey)
     )
     rows = tuple(dict(row) for row in connection.execute(cells).mappings())
-    return StoredVote(head.id, Vote(validator, epoch_id, head.data_hash, rows))
+    sources = tuple(head.price_sources or ())
+    return StoredVote(head.id, Vote(validator, epoch_id, head.data_hash, rows, sources))
 
 
 def insert_vote(connection: Connection, vote: Vote, received_at: dt.datetime) -> int:
@@ -116,12 +123,27 @@ def insert_vote(connection: Connection, vote: Vote, received_at: dt.datetime) ->
         "epoch_id": vote.epoch_id,
         "data_hash": vote.data_hash,
         "received_at": received_at,
+        "price_sources": list(vote.price_sources) or None,
     }
     query = insert(WEIGHT_SUBMISSIONS).returning(WEIGHT_SUBMISSIONS.c.id)
     number = int(connection.execute(query, head).scalar_one())
     rows = [{**cell, "submission_id": number} for cell in vote.cells]
     connection.execute(insert(SUBMITTED_WEIGHTS), rows)
     return number
+
+
+def check_sources(sources: Sequence[str]) -> tuple[str, ...]:
+    """Names of price sources in order; refuses one twice, too many, or a name that is none."""
+    names = tuple(sorted(sources))
+    if len(set(names)) < len(names) or len(names) > SOURCES_LIMIT:
+        raise InvalidWeights(
+            f"a vote names each price source once and at most {SOURCES_LIMIT}, "
+            f"not {', '.join(names[: SOURCES_LIMIT + 1])}"
+        )
+    for name in names:
+        if _SOURCE.fullmatch(name) is None:
+            raise InvalidWeights(f"a price source is named as {_SOURCE.pattern}, not {name!r}")
+    return names
 
 
 def vote_cells(row: pd.DataFrame) -> tuple[Cell, ...]:

@@ -20,6 +20,15 @@ from quanta_pipelines.api.responses.health import (
     HealthResponse,
     ProblemDocument,
 )
+from quanta_pipelines.api.responses.peers import (
+    AcceptedReveal,
+    OpeningResponse,
+    PricesResponse,
+    ReceivedCommitment,
+    SettledPrice,
+    SignalsResponse,
+    Stake,
+)
 from quanta_pipelines.api.responses.records import (
     ClockResponse,
     CorrectionResponse,
@@ -43,6 +52,7 @@ from quanta_pipelines.api.responses.votes import (
 )
 
 __all__ = [
+    "AcceptedReveal",
     "AgreedMiner",
     "Bucket",
     "ClockResponse",
@@ -61,14 +71,20 @@ __all__ = [
     "LeaderboardResponse",
     "MinerResponse",
     "NetworkResponse",
+    "OpeningResponse",
     "ParticipantResponse",
     "PoolResponse",
+    "PricesResponse",
     "ProblemDocument",
+    "ReceivedCommitment",
     "RecordedWeight",
     "RevealResponse",
     "RevealVerdict",
     "ScoreDistribution",
+    "SettledPrice",
     "SignalResponse",
+    "SignalsResponse",
+    "Stake",
     "SubmitResponse",
     "Tier",
     "TrackRecord",

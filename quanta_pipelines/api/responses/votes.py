@@ -47,6 +47,7 @@ class VoteResponse(BaseModel):
         validator_hotkey=ALICE,
         epoch_id="2019-Q3-W31",
         data_hash="a" * 64,
+        price_sources=["tiingo", "yahoo"],
         received_at="2019-08-03T00:41:00Z",
         weights=[
             {
@@ -63,6 +64,7 @@ class VoteResponse(BaseModel):
     validator_hotkey: str
     epoch_id: str
     data_hash: Hex64
+    price_sources: list[str]
     received_at: Moment
     weights: list[RecordedWeight]
 

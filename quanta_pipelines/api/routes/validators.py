@@ -47,7 +47,12 @@ def submit_weights(body: WeightsRequest, signer: Signer, services: Using) -> Wei
     epoch, now = Epoch.parse(body.epoch_id), services.now()
     with prepared():
         submission = services.store.submit_weights(
-            body.validator_hotkey, epoch, _row(body), body.data_hash, received_at=now
+            body.validator_hotkey,
+            epoch,
+            _row(body),
+            body.data_hash,
+            received_at=now,
+            price_sources=body.price_sources,
         )
     services.monitoring.votes.inc()
     return WeightsResponse(
@@ -73,6 +78,7 @@ def own_vote(
         validator_hotkey=validator_hotkey,
         epoch_id=epoch_id,
         data_hash=cells["data_hash"].iloc[0],
+        price_sources=list(services.store.price_sources(epoch_id)[validator_hotkey]),
         received_at=cells["received_at"].iloc[0],
         weights=[
             RecordedWeight(
