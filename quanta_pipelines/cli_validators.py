@@ -72,7 +72,12 @@ def validator_run(
     from quanta_pipelines.definitions import defs
     from quanta_pipelines.peer import Peer
     from quanta_pipelines.resources import Platform
-    from quanta_pipelines.validator_run import due_epoch, run_epoch, run_for_ever
+    from quanta_pipelines.validator_run import (
+        due_epoch,
+        run_epoch,
+        run_for_ever,
+        seconds_to_wait,
+    )
 
     settings = current_settings()
     try:
@@ -91,6 +96,9 @@ def validator_run(
 
             chosen = epoch or (due_epoch(platform.clock(), platform) if once else None)
             forever = run_for_ever(platform, attempt, time.sleep) if chosen is None else None
+            if chosen is not None and (pause := seconds_to_wait(platform, chosen)):
+                _tell(f"{chosen}: the own moment is in {pause:.0f} s")
+                time.sleep(pause)
             for report in [attempt(chosen)] if chosen is not None else forever or ():
                 if cells is not None:
                     cells.write_text(json.dumps(claims_as_json(report.claims), indent=2) + "\n")

@@ -70,10 +70,17 @@ def vote_moment(hotkey: str, epoch: Epoch, platform: Platform) -> datetime:
 
 def due_epoch(now: datetime, platform: Platform) -> Epoch:
     """The newest epoch whose prices are final at ``now``."""
-    epoch = Epoch.containing(now.date()).next()
-    while not epoch.sessions or settles_at(epoch, platform.params) > now:
+    epoch = Epoch.containing(now.date())
+    while settles_at(epoch, platform.params) > now:
         epoch = epoch.previous()
     return epoch
+
+
+def seconds_to_wait(platform: Platform, epoch: Epoch) -> float:
+    """Until the own moment of an epoch's window; 0 before the window opens and from then on."""
+    now, opens = platform.clock(), settles_at(epoch, platform.params)
+    left = vote_moment(platform.own_validator, epoch, platform) - now
+    return max(0.0, left.total_seconds()) if now >= opens else 0.0
 
 
 def run_epoch(
@@ -88,7 +95,10 @@ def run_epoch(
             outcome = work.scores(one)
             if not outcome.succeeded:
                 return replace(report, problem=f"{one}: {'; '.join(outcome.problems)}")
-        report = _voted(platform, peer, epoch, report)
+        report, row = _scored(platform, epoch, report)
+        if not report.note:
+            number = peer.submit(epoch, row, report.data_hash, report.price_sources)
+            report = replace(report, submission_id=number)
         return _compared(platform, peer, epoch, report)
     except (ApiError, ContradictsRecord, UntrueRecord) as error:
         return replace(report, problem=_in_words(error, platform, epoch))
@@ -103,20 +113,30 @@ def _to_score(platform: Platform, epoch: Epoch) -> Iterator[Epoch]:
                 break
 
 
-def _voted(platform: Platform, peer: Peer, epoch: Epoch, report: EpochReport) -> EpochReport:
-    """The report with the vote, which follows from the published tables alone."""
+def _scored(
+    platform: Platform, epoch: Epoch, report: EpochReport
+) -> tuple[EpochReport, pd.DataFrame]:
+    """The report with what is voted on, and the row: both from the published tables alone.
+
+    A note says why there is nothing to submit.
+    """
     lake = platform.lake
     scores = lake.read("scores", epoch.id, gates=Scores.gates())
     metrics = lake.read("horizon_metrics", epoch.id, gates=HorizonMetrics.gates())
     prices = lake.read(PRICES, epoch.id, gates=ValidatedPrices.gates())
     row = validator_row(scores, metrics, platform.params)
-    hashed, sources = data_hash(prices), _sources(prices)
-    report = replace(report, scored=True, miners=len(row), data_hash=hashed, price_sources=sources)
+    note = "nobody is ranked: nothing is submitted" if row.empty else ""
     if not platform.store.snapshot(epoch.id).stakes.get(platform.own_validator):
-        return replace(report, note=f"{platform.own_validator} has no stake: it does not vote")
-    if row.empty:
-        return replace(report, note="nobody is ranked: nothing is submitted")
-    return replace(report, submission_id=peer.submit(epoch, row, hashed, sources))
+        note = f"{platform.own_validator} has no stake: it does not vote"
+    found = replace(
+        report,
+        scored=True,
+        miners=len(row),
+        data_hash=data_hash(prices),
+        price_sources=_sources(prices),
+        note=note,
+    )
+    return found, row
 
 
 def _compared(platform: Platform, peer: Peer, epoch: Epoch, report: EpochReport) -> EpochReport:
