@@ -27,7 +27,7 @@ from quanta_pipelines.audit import audit
 from quanta_pipelines.backfill import Backfill
 from quanta_pipelines.cli import main
 from quanta_pipelines.definitions import build_defs
-from quanta_pipelines.protocol.epoch import distribution_starts, settles_at, voting_closes
+from quanta_pipelines.protocol.epoch import settles_at, voting_closes
 from quanta_pipelines.protocol.oracle import data_hash
 from quanta_pipelines.resources import EpochRun, Platform
 from quanta_pipelines.settings import current_settings
@@ -47,6 +47,9 @@ B = simulated_key(B_NAME).hotkey
 DAY = EPOCH.sessions[1]
 TICKER = "AAPL"
 MINUTE = timedelta(minutes=1)
+OPENS, CLOSES = settles_at(EPOCH), voting_closes(EPOCH)
+LATER = CLOSES + 10 * MINUTE
+OPEN = ("dispute", "open", EPOCH.id, "--against", B, "--at", LATER.isoformat())
 
 
 def observed() -> pd.DataFrame:
@@ -55,7 +58,7 @@ def observed() -> pd.DataFrame:
     rows = recorded.observe(recorded.tickers(), pd.Timestamp("2018-06-01").date(), DAY)
     rest = recorded.observe(recorded.tickers(), EPOCH.sessions[2], EPOCH.sessions[-1])
     rows = pd.concat([rows, rest], ignore_index=True)
-    spread = {name: rows["close"] for name in ("open", "high", "low")}
+    spread = dict.fromkeys(("open", "high", "low"), rows["close"])
     return rows.assign(basis="as_traded", dividend=0.0, split=1.0, volume=1e7, **spread)
 
 
@@ -147,102 +150,136 @@ def moment(at: datetime) -> str:
 
 @pytest.mark.slow
 def test_a_wrong_price_of_one_validator_is_found_disputed_and_paid_for_once(sides: Sides) -> None:
-    a, params = sides.a, sides.a.params
-    opens, closes = settles_at(EPOCH, params), voting_closes(EPOCH, params)
-
-    # too late: refused by the peer, said so, and nothing is recorded
-    sides.service.set_clock(closes + MINUTE)
-    code, late = sides.run_b()
-    assert (code, late["voted"], late["scored"]) == (1, False, True)
-    assert "not in the window" in late["problem"]
-    assert B not in set(a.store.validator_weights(EPOCH.id)["validator"])
-
-    # in its window: B has scored both epochs on its own vendor, and votes; again, the same vote
-    sides.service.set_clock(opens + 5 * MINUTE)
-    assert sides.work.scores(EPOCH).succeeded
     evidence = sides.home_of_b.parent / "cells.json"
+    a_late_vote_is_refused(sides)
+    report = b_votes_once(sides, evidence)
+    the_cell_is_named(sides, report)
+    consensus_holds(sides, report)
+    verdict = evidence_must_be_complete_and_then_upholds(sides, evidence)
+    the_verdict_has_its_numbers(sides, report, verdict)
+    one_penalty_whoever_says_it_again(sides, evidence, verdict)
+    the_next_bonds_are_one_percent_lower_and_the_ledger_closes(sides)
+
+
+def a_late_vote_is_refused(sides: Sides) -> None:
+    sides.service.set_clock(CLOSES + MINUTE)
+    code, late = sides.run_b()
+    assert (code, late["voted"], late["scored"]) == (1, False, True), late
+    assert "not in the window" in late["problem"]
+    assert B not in set(sides.a.store.validator_weights(EPOCH.id)["validator"])
+
+
+def b_votes_once(sides: Sides, evidence: Path) -> dict[str, Any]:
+    """In its window B votes, again with the same vote; it scored both epochs on its own vendor."""
+    sides.service.set_clock(OPENS + 5 * MINUTE)
+    assert sides.work.scores(EPOCH).succeeded
     code, first = sides.run_b("--cells", str(evidence))
-    assert (code, first["problem"], first["price_sources"]) == (0, "", ["tiingo"])
+    assert (code, first["problem"], first["price_sources"]) == (0, "", ["tiingo"]), first
     code, again = sides.run_b()
     assert (code, again["submission_id"]) == (0, first["submission_id"])
-    assert a.store.price_sources(EPOCH.id)[B] == ("tiingo",)
+    assert sides.a.store.price_sources(EPOCH.id)[B] == ("tiingo",)
+    return first
 
-    # hashes differ, and the cell is named: the close, and the returns into and out of it
-    own = a.lake.read("validated_prices", EPOCH.id)
-    assert first["peer_data_hash"] == data_hash(own) != first["data_hash"]
-    named = [(cell["ticker"], cell["session"], cell["column"]) for cell in first["cells"]]
-    after = f"{EPOCH.sessions[2]}"
+
+def the_cell_is_named(sides: Sides, report: dict[str, Any]) -> None:
+    """The close, and the returns into and out of it; no other."""
+    own = sides.a.lake.read("validated_prices", EPOCH.id)
+    assert report["peer_data_hash"] == data_hash(own) != report["data_hash"]
+    named = [(cell["ticker"], cell["session"], cell["column"]) for cell in report["cells"]]
     assert named == [
         (TICKER, f"{DAY}", "close"),
         (TICKER, f"{DAY}", "total_return"),
-        (TICKER, after, "total_return"),
+        (TICKER, f"{EPOCH.sessions[2]}", "total_return"),
     ]
+    assert report["cells"][0]["peer"] == true_close(sides)
+    assert report["cells"][0]["own"] == pytest.approx(true_close(sides) * 1.05)
+
+
+def true_close(sides: Sides) -> float:
+    own = sides.a.lake.read("validated_prices", EPOCH.id)
     there = (own["ticker"] == TICKER) & (own["session"] == pd.Timestamp(DAY))
-    right = own.loc[there, "close"].item()
-    assert first["cells"][0]["peer"] == right
-    assert first["cells"][0]["own"] == pytest.approx(right * 1.05)
+    return float(own.loc[there, "close"].item())
 
-    # consensus holds, and B is in it
+
+def consensus_holds(sides: Sides, report: dict[str, Any]) -> None:
     assert sides.work.epoch(EPOCH).succeeded
-    results = a.lake.read("validator_results", EPOCH.id).set_index("validator")
+    lake = sides.a.lake
+    results = lake.read("validator_results", EPOCH.id).set_index("validator")
     assert results.loc[B, "voted"]
-    votes = a.lake.read("validator_weights", EPOCH.id)
-    assert set(votes.loc[votes["validator"] == B, "data_hash"]) == {first["data_hash"]}
-    consensus = a.lake.read("consensus", EPOCH.id)
-    assert len(consensus) > 20
+    votes = lake.read("validator_weights", EPOCH.id)
+    assert set(votes.loc[votes["validator"] == B, "data_hash"]) == {report["data_hash"]}
+    # all eight voted, and every miner that A ranks has its weight
+    consensus = lake.read("consensus", EPOCH.id)
+    scores = lake.read("scores", EPOCH.id)
+    ranked = set(scores.loc[scores["standing"] == "ranked", "hotkey"])
+    assert set(consensus["n_validators"]) == {8}
+    assert set(consensus["hotkey"]) == ranked
 
-    # the dispute: incomplete evidence decides nothing, all of it upholds
-    window = closes + 10 * MINUTE
+
+def evidence_must_be_complete_and_then_upholds(sides: Sides, evidence: Path) -> dict[str, Any]:
     claims = json.loads(evidence.read_text())
     assert len(claims) == 3
-    wrong = sides.home_of_b.parent / "wrong.json"
-    wrong.write_text(json.dumps([{**claims[0], "value": right * 1.04}]))
-    command = ("dispute", "open", EPOCH.id, "--against", B, "--at", moment(window))
-    code, opened = quanta(*command, "--cells", str(wrong), "--reason", "another close")
-    assert (code, opened["cells"]) == (0, 1)
-    code, said = quanta("dispute", "resolve", "1", "--by", "operator", "--at", moment(window))
+    wrong = evidence.with_name("wrong.json")
+    wrong.write_text(json.dumps([{**claims[0], "value": true_close(sides) * 1.04}]))
+    code, opened = quanta(*OPEN, "--cells", str(wrong), "--reason", "another close")
+    assert (code, opened["cells"]) == (0, 1), opened
+    code, said = quanta("dispute", "resolve", "1", "--by", "operator", "--at", moment(LATER))
     assert code == 1
     assert "the claimed cells give the data hash" in said
-    code, opened = quanta(*command, "--cells", str(evidence), "--reason", "a wrong close of AAPL")
-    assert (code, opened["dispute_id"], opened["cells"]) == (0, 2, 3)
-    code, shown = quanta("dispute", "evidence", "2", "--at", moment(window))
-    assert {cell["own"] for cell in shown["cells"]} >= {right}
+    code, opened = quanta(*OPEN, "--cells", str(evidence), "--reason", "a wrong close of AAPL")
+    assert (code, opened["dispute_id"], opened["cells"]) == (0, 2, 3), opened
+    code, shown = quanta("dispute", "evidence", "2", "--at", moment(LATER))
+    assert true_close(sides) in {cell["own"] for cell in shown["cells"]}
     resolve = ("dispute", "resolve", "2", "--by", "operator", "--at")
-    code, verdict = quanta(*resolve, moment(window + MINUTE))
+    code, verdict = quanta(*resolve, moment(LATER + MINUTE))
     assert (code, verdict["verdict"]) == (0, "upheld"), verdict
-    assert verdict["claimed_data_hash"] == verdict["voted_data_hash"] == first["data_hash"]
+    assert quanta(*resolve, moment(LATER + 9 * MINUTE)) == (0, verdict)
+    return dict(verdict)
+
+
+def the_verdict_has_its_numbers(
+    sides: Sides, report: dict[str, Any], verdict: dict[str, Any]
+) -> None:
+    """B's vote is exactly what its cells give, A's what its own do; who is rescored holds AAPL."""
+    assert verdict["claimed_data_hash"] == verdict["voted_data_hash"] == report["data_hash"]
     theirs, mine = verdict["votes"]
     assert (theirs["validator"], theirs["from_claimed"]) == (B, 0)
-    assert (mine["validator"], mine["from_own"]) == (a.own_validator, 0)
-    holders = set(a.lake.read("portfolios", EPOCH.id).query("ticker == @TICKER")["hotkey"])
-    changed = {miner["hotkey"] for miner in verdict["miners"]}
-    rescored = [m["hotkey"] for m in verdict["miners"] if m["score_own"] != m["score_claimed"]]
-    assert rescored
-    assert changed >= set(rescored)
-    assert holders & set(rescored)
+    assert theirs["from_own"] > 0
+    assert (mine["validator"], mine["from_own"]) == (sides.a.own_validator, 0)
+    assert mine["from_claimed"] > 0
+    held = sides.a.lake.read("portfolios", EPOCH.id)
+    holders = set(held.loc[held["ticker"] == TICKER, "hotkey"])
+    rescored = {m["hotkey"] for m in verdict["miners"] if m["score_own"] != m["score_claimed"]}
+    assert holders & rescored
 
-    # resolved twice, and disputed twice: one penalty
-    assert quanta(*resolve, moment(window + 9 * MINUTE))[1] == verdict
+
+def one_penalty_whoever_says_it_again(
+    sides: Sides, evidence: Path, verdict: dict[str, Any]
+) -> None:
+    a = sides.a
+    stakes = a.store.snapshot(EPOCH.id).stakes
+    other = next(name for name in sorted(stakes) if name not in (B, a.own_validator))
     repeated = ("--cells", str(evidence), "--reason", "said again by someone else")
-    other = next(name for name in results.index if name not in (B, a.own_validator))
-    code, third = quanta(*command, *repeated, "--by", other)
-    assert (code, third["dispute_id"]) == (0, 3)
-    third_resolve = ("dispute", "resolve", "3", "--by", "operator", "--at")
-    assert quanta(*third_resolve, moment(window + 9 * MINUTE))[1]["verdict"] == "upheld"
+    code, third = quanta(*OPEN, *repeated, "--by", other)
+    assert (code, third["dispute_id"]) == (0, 3), third
+    resolve = ("dispute", "resolve", "3", "--by", "operator", "--at", moment(LATER + 9 * MINUTE))
+    assert quanta(*resolve)[1]["verdict"] == "upheld"
     assert EpochRun(a, EPOCH.next()).upheld_disputes() == {B: 1}
     assert EpochRun(a, EPOCH).upheld_disputes() == {}
     assert a.store.problems() == ()
 
-    # the next epoch's bonds are those of B less 1 %, and every rao of it adds up
-    following = EPOCH.next()
+
+def the_next_bonds_are_one_percent_lower_and_the_ledger_closes(sides: Sides) -> None:
+    a, following = sides.a, EPOCH.next()
     Season(a.store, RecordedVendor(), GENESIS, a.params).play(following)
-    assert distribution_starts(EPOCH, params) < settles_at(following, params)
-    honest_a = replace(a, vendors=(RecordedVendor(),))
     with dg.DagsterInstance.ephemeral() as instance:
-        assert Backfill(build_defs(platform=honest_a), instance).epoch(following).succeeded
+        honest = build_defs(platform=replace(a, vendors=(RecordedVendor(),)))
+        outcome = Backfill(honest, instance).epoch(following)
+    assert outcome.succeeded, outcome.problems
     paid = a.lake.read("validator_results", following.id).set_index("validator")
     assert paid["upheld_disputes"].to_dict() == {**dict.fromkeys(paid.index, 0), B: 1}
     assert expected_bonds(a, following) == pytest.approx(found_bonds(a, following), abs=1e-9)
+    # quanta audit: every account of every epoch, from the ledgers alone
     assert audit(a.lake).problems == ()
 
 
