@@ -88,7 +88,11 @@ def as_json(claims: Sequence[Claim]) -> list[dict[str, Value]]:
 
 
 def differences(own: pd.DataFrame, other: pd.DataFrame, table: str) -> tuple[Claim, ...]:
-    """What ``other`` has in the cells in which it differs from ``own``."""
+    """What ``other`` has in the cells in which it differs from ``own``.
+
+    Where closes differ and no return does, as on another basis, the returns of those rows are
+    stated too: nothing is to be derived from the closes then.
+    """
     left, right = _keyed(own, table), _keyed(other, table)
     claims = []
     for at in sorted({*left, *right}):
@@ -102,7 +106,10 @@ def differences(own: pd.DataFrame, other: pd.DataFrame, table: str) -> tuple[Cla
             for column in COLUMNS[table]
             if column not in before or _same(before[column], column) != _same(now[column], column)
         ]
-    return tuple(claims)
+    if not any(claim.column == "total_return" for claim in claims):
+        rows = [(claim.ticker, claim.where) for claim in claims if claim.column == "close"]
+        claims += [Claim(*at, "total_return", right[at]["total_return"]) for at in rows]
+    return tuple(sorted(claims, key=lambda claim: claim.cell))
 
 
 def own_value(own: pd.DataFrame, claim: Claim, table: str) -> Value:
@@ -116,8 +123,8 @@ def claimed_table(
 ) -> pd.DataFrame:
     """The own table with the claims laid over it; raises where that breaks the table's contract.
 
-    Where a close is claimed and no return beside it, the returns of that session and of the next
-    follow from it, as if nothing was paid out in them.
+    Where closes are claimed and no return at all, the returns of those sessions and of the next ones
+    follow from them, as if nothing was paid out in them.
     """
     key = list(CONTRACTS[table].key())
     make = _with_prices if table == PRICES else _with_portfolios
@@ -146,27 +153,25 @@ def _with_prices(own: pd.DataFrame, claims: Sequence[Claim]) -> pd.DataFrame:
             continue
         row = rows.setdefault(at, _new_price(own, claim))
         row[claim.column] = math.nan if claim.value is None else claim.value
+    stated = any(column == "total_return" for _, _, column in said)
     for ticker, session, column in sorted(said):
-        if column == "close" and (ticker, session) in rows:
+        if column == "close" and not stated and (ticker, session) in rows:
             following = [day for day in sessions if day > session][:1]
-            _follow(rows, before, said, (ticker, session), following)
+            _follow(rows, before, (ticker, session), following)
     return pd.DataFrame(list(rows.values()), columns=list(own.columns))
 
 
 def _follow(
     rows: dict[tuple[str, str], dict[str, object]],
     before: Mapping[tuple[str, str], float],
-    said: set[tuple[str, str, str]],
     at: tuple[str, str],
     following: Sequence[str],
 ) -> None:
-    """Returns into and out of a claimed close, where no return is claimed there."""
+    """Returns into and out of a claimed close."""
     was, now = before.get(at, math.nan), float(str(rows[at]["close"]))
-    into, out = (*at, "total_return"), [(at[0], day) for day in following]
-    if into not in said:
-        rows[at]["total_return"] = _scaled(rows[at]["total_return"], now / was if was else math.nan)
-    for next_at in out:
-        if next_at in rows and (*next_at, "total_return") not in said:
+    rows[at]["total_return"] = _scaled(rows[at]["total_return"], now / was if was else math.nan)
+    for next_at in [(at[0], day) for day in following]:
+        if next_at in rows:
             ratio = was / now if now else math.nan
             rows[next_at]["total_return"] = _scaled(rows[next_at]["total_return"], ratio)
 

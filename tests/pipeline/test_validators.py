@@ -9,6 +9,7 @@ import pytest
 
 from quanta_pipelines.adapters.chain import SimulatedChain
 from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.audit import audit
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.resources import Platform
 from quanta_pipelines.weight_export import export_weights, register_participants
@@ -34,6 +35,22 @@ def test_dividends_empty_the_account_of_the_validators(platform: Platform) -> No
         for account, rao in zip(paid["to_account"], paid["amount_rao"], strict=True):
             share = int(units[account.removeprefix("validator:")])
             assert abs(int(rao) * 10**9 - int(emitted) * share) < 10**9
+
+
+def test_what_stays_with_the_validators_is_the_emission_of_epochs_without_a_dividend(
+    platform: Platform,
+) -> None:
+    # Six weeks of provisional miners: stake, but nobody to rank and no vote. 410 ALPHA each
+    unearned = 0
+    for epoch in SETTLED:
+        ledger = platform.lake.read("ledger_entries", epoch.id)
+        earned = platform.lake.read("validator_results", epoch.id)["dividend_units"].any()
+        emitted = int(ledger.loc[ledger["to_account"] == "validators", "amount_rao"].sum())
+        unearned += 0 if earned else emitted
+        standings = platform.lake.read("scores", epoch.id)["standing"]
+        assert earned == (standings == "ranked").any()
+    (line,) = [one for one in audit(platform.lake).accounts if one.account == "validators"]
+    assert line.closing_rao == unearned == 6 * 410 * 10**9
 
 
 def test_bonds_follow_from_those_of_the_epoch_before(platform: Platform) -> None:
