@@ -123,8 +123,8 @@ def claimed_table(
 ) -> pd.DataFrame:
     """The own table with the claims laid over it; raises where that breaks the table's contract.
 
-    Where closes are claimed and no return at all, the returns of those sessions and of the next ones
-    follow from them, as if nothing was paid out in them.
+    Where closes are claimed and no return at all, the returns of those sessions and of the next
+    ones follow from them, as if nothing was paid out in them.
     """
     key = list(CONTRACTS[table].key())
     make = _with_prices if table == PRICES else _with_portfolios
