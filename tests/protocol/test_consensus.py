@@ -184,9 +184,9 @@ def test_the_median_of_64_validators_and_50_000_miners_is_quick(unit):
     rng = np.random.default_rng(7)
     weights = rng.random((64, 50_000))
     stakes = [unit * int(stake) + 1 for stake in rng.integers(1, 10**6, 64)]
-    start = time.perf_counter()
+    start = time.process_time()
     found = stake_weighted_median(weights, stakes)
-    assert time.perf_counter() - start < 2.0  # 0.4 s alone; room for a busy machine
+    assert time.process_time() - start < 2.0  # 0.4 s alone; room for a busy machine
     assert found[0] == by_definition(weights[:, 0].tolist(), stakes, HALF)
 
 
