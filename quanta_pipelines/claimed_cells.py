@@ -182,7 +182,7 @@ def _scaled(total_return: object, ratio: float) -> float:
 
 def _new_price(own: pd.DataFrame, claim: Claim) -> dict[str, object]:
     """A row that only the other one has; what no score rests on is empty."""
-    flags = ("anomaly", "stale", "low_volume", "flat_line")
+    flags = [str(name) for name in own.columns if own[name].dtype == bool]
     return {
         "epoch_id": own["epoch_id"].iloc[0],
         "ticker": claim.ticker,
@@ -194,7 +194,6 @@ def _new_price(own: pd.DataFrame, claim: Claim) -> dict[str, object]:
         "status": "missing",
         **dict.fromkeys(flags, False),
         "carried_sessions": 0,
-        "in_universe": False,
     }
 
 
