@@ -10,6 +10,7 @@ from data_contracts.consensus import (
     ValidatorWeights,
 )
 from data_contracts.contract import EpochTable
+from data_contracts.integrity import IntegrityCases, IntegrityFlags, PortfolioSimilarity
 from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
 from data_contracts.scoring import (
@@ -25,6 +26,7 @@ STAGES: dict[str, tuple[type[EpochTable], ...]] = {
     "market_data": (RawPrices, PriceCorrections, ValidatedPrices),
     "signals": (Commitments, Reveals, Portfolios),
     "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
+    "integrity": (PortfolioSimilarity, IntegrityFlags, IntegrityCases),
     "consensus": (
         ValidatorWeights,
         ValidatorCollusion,

@@ -28,9 +28,12 @@ class Look:
 
     def __call__(self, table: str) -> pd.DataFrame:
         """A published table of this epoch; its own gates are judged elsewhere."""
-        lake = self.platform.lake
-        loaded = lake.load(table, self.epoch.id)
-        self.seen[f"{table} {self.epoch.id}"] = loaded.version.content_hash
+        return self.of(self.epoch, table)
+
+    def of(self, epoch: Epoch, table: str) -> pd.DataFrame:
+        """A published table of this epoch or of an earlier one."""
+        loaded = self.platform.lake.load(table, epoch.id)
+        self.seen[f"{table} {epoch.id}"] = loaded.version.content_hash
         return loaded.frame
 
 
@@ -81,6 +84,27 @@ def metrics_agree_with_returns(look: Look) -> pd.DataFrame:
     return invariants.inconsistent_metrics(
         look("horizon_metrics"), look("portfolio_returns"), look.platform.params
     )
+
+
+def pairs_hold_what_they_share(look: Look) -> pd.DataFrame:
+    """Who is like another holds a portfolio, and shares the weight that the table says."""
+    return invariants.unshared_pairs(
+        look("portfolio_similarity"), look("portfolios"), look.epoch.id
+    )
+
+
+def flags_follow_their_numbers(look: Look) -> pd.DataFrame:
+    """Every miner with a portfolio has its row; factors follow from the numbers beside them."""
+    return invariants.unfounded_flags(
+        look("integrity_flags"), look("portfolios"), look.platform.params
+    )
+
+
+def cases_only_go_forward(look: Look) -> pd.DataFrame:
+    """No case of the epoch before is lost, reopened or opened anew."""
+    before = look.epoch.previous()
+    known = None if look.epoch <= look.platform.genesis else look.of(before, "integrity_cases")
+    return invariants.unmoved_cases(look("integrity_cases"), known, look.platform.params)
 
 
 def ranks_follow_scores(look: Look) -> pd.DataFrame:
@@ -157,6 +181,9 @@ INVARIANTS: dict[str, Invariant] = {
         held_tickers_are_priced,
         returns_cover_the_epoch,
         metrics_agree_with_returns,
+        pairs_hold_what_they_share,
+        flags_follow_their_numbers,
+        cases_only_go_forward,
         ranks_follow_scores,
         validators_rows_sum_to_one,
         collusion_is_counted,

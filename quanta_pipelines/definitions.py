@@ -5,12 +5,20 @@ from typing import Any
 import dagster as dg
 
 from quanta_pipelines import automation, opening, price_sensor
-from quanta_pipelines.assets import consensus, market_data, marts, rewards, scoring, signals
+from quanta_pipelines.assets import (
+    consensus,
+    integrity,
+    market_data,
+    marts,
+    rewards,
+    scoring,
+    signals,
+)
 from quanta_pipelines.checks import ALL_CHECKS
 from quanta_pipelines.price_quality import price_quality
 from quanta_pipelines.resources import NoValues, platform_from_settings
 
-STAGES = (market_data, signals, scoring, consensus, rewards, marts)
+STAGES = (market_data, signals, scoring, integrity, consensus, rewards, marts)
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:

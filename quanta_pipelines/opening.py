@@ -35,6 +35,7 @@ def record_opening_snapshot(platform: Platform, epoch: Epoch) -> bool:
         emission_rao=found.emission_rao,
         external_rao=found.external_rao,
         stakes=found.stakes,
+        bonds=found.bonds,
         source=found.source,
     )
     return True

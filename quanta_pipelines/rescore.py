@@ -58,6 +58,8 @@ class StoredVotes(SignalStore):
         self._store, self._votes = store, votes
         self.corrections = store.corrections
         self.disputes = store.disputes
+        self.participants = store.participants
+        self.cases = store.cases
 
     def snapshot(self, epoch_id: str) -> Snapshot:
         """What an epoch is settled with."""

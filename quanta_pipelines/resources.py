@@ -188,6 +188,20 @@ class EpochRun:
             found[epoch.id] = self._earlier(table, epoch, gates)
         return found
 
+    def earlier(
+        self, table: str, gates: Sequence[str], epochs: int | None = None
+    ) -> list[pd.DataFrame]:
+        """Published tables of the epochs before this one, newest first: all, or the last few.
+
+        Not beyond the first epoch. Raises as ``previous`` does.
+        """
+        found: list[pd.DataFrame] = []
+        epoch = self.epoch
+        while (epochs is None or len(found) < epochs) and not self._is_genesis(table, epoch):
+            epoch = epoch.previous()
+            found.append(self._earlier(table, epoch, gates))
+        return found
+
     def _is_genesis(self, table: str, epoch: Epoch) -> bool:
         """Whether nothing comes before an epoch; the setting may not cut a history that exists."""
         if epoch > self.platform.genesis:

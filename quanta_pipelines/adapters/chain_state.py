@@ -41,7 +41,7 @@ _Rao = Annotated[int, Field(ge=0, le=LARGEST_RAO, strict=True)]
 
 
 class _Stated(BaseModel):
-    """The file: amounts in rao of ALPHA, stakes by the validator's hotkey."""
+    """The file: amounts in rao of ALPHA, stakes by the validator's hotkey, bonds by the miner's."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,6 +49,7 @@ class _Stated(BaseModel):
     external_rao: _Rao = 0
     stakes: dict[Annotated[str, AfterValidator(_hotkey)], _Rao] = Field(min_length=1)
     last_epoch: Annotated[str, AfterValidator(_epoch_id)] | None = None
+    bonds: dict[Annotated[str, AfterValidator(_hotkey)], _Rao] = Field(default_factory=dict)
 
 
 class StakesFile:
@@ -76,6 +77,7 @@ class StakesFile:
             stated.external_rao,
             dict(sorted(stated.stakes.items())),
             "file",
+            dict(sorted(stated.bonds.items())),
         )
 
     def _stated(self) -> _Stated:

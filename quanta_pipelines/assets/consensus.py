@@ -10,7 +10,7 @@ from data_contracts.consensus import (
     ValidatorWeights,
 )
 from quanta_pipelines.contract_type import epoch_asset
-from quanta_pipelines.protocol import ballots, oracle
+from quanta_pipelines.protocol import ballots, integrity, oracle
 from quanta_pipelines.protocol import consensus as voting
 from quanta_pipelines.protocol import validator_collusion as collusion
 from quanta_pipelines.protocol import validator_results as outcomes
@@ -56,6 +56,7 @@ def consensus(
     validator_weights: pd.DataFrame,
     scores: pd.DataFrame,
     horizon_metrics: pd.DataFrame,
+    integrity_cases: pd.DataFrame,
 ) -> pd.DataFrame:
     """Takes the stake-weighted median of the votes; nothing when too little stake voted."""
     return voting.consensus_table(
@@ -64,6 +65,7 @@ def consensus(
         horizon_metrics,
         stakes=run.platform.store.snapshot(run.id).stakes,
         epoch_id=run.id,
+        plagiarists=integrity.plagiarists(integrity_cases, run.id, run.params),
         params=run.params,
     )
 

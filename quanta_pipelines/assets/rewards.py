@@ -4,7 +4,7 @@ import pandas as pd
 
 from data_contracts.rewards import LedgerEntries, Rewards
 from quanta_pipelines.contract_type import Frames, epoch_asset
-from quanta_pipelines.protocol import ledger, settlement
+from quanta_pipelines.protocol import integrity, ledger, settlement
 from quanta_pipelines.protocol.epoch import distribution_starts
 from quanta_pipelines.resources import EpochRun
 
@@ -17,6 +17,7 @@ def rewards(
     scores: pd.DataFrame,
     commitments: pd.DataFrame,
     validator_results: pd.DataFrame,
+    integrity_flags: pd.DataFrame,
 ) -> Frames:
     """Settles antes, emission and dividends in whole rao, with the carry of the epoch before."""
     snapshot = run.platform.store.snapshot(run.id)
@@ -30,6 +31,7 @@ def rewards(
         carry_in_rao=ledger.carry_of(run.previous("ledger_entries", LedgerEntries.gates())),
         epoch_id=run.id,
         voted=not validator_weights.empty,
+        cluster_members=integrity.further_members(integrity_flags),
         params=run.params,
     )
     return {"rewards": tables.rewards, "ledger_entries": tables.ledger_entries}

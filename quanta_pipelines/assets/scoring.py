@@ -11,7 +11,7 @@ from data_contracts.scoring import (
 )
 from data_contracts.signals import Portfolios
 from quanta_pipelines.contract_type import epoch_asset
-from quanta_pipelines.protocol import horizons, intervals, oracle, returns, scoring
+from quanta_pipelines.protocol import horizons, integrity, intervals, oracle, returns, scoring
 from quanta_pipelines.protocol.epoch import first_evening
 from quanta_pipelines.provisional import scores_so_far
 from quanta_pipelines.resources import EpochRun
@@ -63,8 +63,10 @@ def scores(
     portfolios: pd.DataFrame,
     portfolio_returns: pd.DataFrame,
     commitments: pd.DataFrame,
+    integrity_flags: pd.DataFrame,
+    integrity_cases: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Weighs the horizons, gives each miner its standing, and ranks the ranked."""
+    """Weighs the horizons, lowers scores as flagged, gives standings, and ranks the ranked."""
     return scoring.score_table(
         horizon_metrics,
         portfolios,
@@ -72,6 +74,9 @@ def scores(
         commitments,
         epoch_id=run.id,
         final=run.sessions == run.epoch.sessions,
+        integrity=integrity.for_scores(
+            integrity_flags, integrity.plagiarists(integrity_cases, run.id, run.params)
+        ),
         params=run.params,
     )
 

@@ -6,7 +6,7 @@ matrices in ``yuma``; their public names can be imported from here. What a tier 
 ``rewards``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -109,6 +109,7 @@ def consensus_table(
     *,
     stakes: Mapping[str, int],
     epoch_id: str,
+    plagiarists: Collection[str] = (),
     params: ProtocolParams = QUANTA,
 ) -> pd.DataFrame:
     """One row per miner that enough of the present stake ranks, by hotkey: what is agreed on.
@@ -116,7 +117,7 @@ def consensus_table(
     ``stakes`` holds the rao of every eligible validator, whether it voted or not. Who is silent
     abstains. ``scores`` are this platform's: they say who revealed, when it was committed, and,
     where ``rank_by`` is ``own_score``, the score; not who is ranked. Without a quorum, or where the
-    votes rank nobody, the table has no row: no consensus.
+    votes rank nobody, the table has no row: no consensus. ``plagiarists`` are not eligible.
     """
     voters = voters_of(validator_weights, stakes, params)
     shares = capped_stakes([stakes[name] for name in voters], params).shares
@@ -130,7 +131,10 @@ def consensus_table(
         n_validators=len(voters),
     )
     table["dispute_flagged"] = _flagged(validator_weights, table, stakes, voters, params)
-    return _judged(table, horizon_metrics, params)[list(_COLUMNS)].astype(_COLUMNS)
+    judged = _judged(table, horizon_metrics, params)
+    if params.scoring.eligibility_applied:
+        judged = _without_plagiarists(judged, plagiarists)
+    return judged[list(_COLUMNS)].astype(_COLUMNS)
 
 
 def _ranked(
@@ -210,6 +214,16 @@ def _judged(
         eligible=eligible(composite, middle, drawdowns, benchmark, params),
         reason=ineligibility(composite, middle, drawdowns, benchmark, params),
     )
+
+
+def _without_plagiarists(table: pd.DataFrame, plagiarists: Collection[str]) -> pd.DataFrame:
+    """The table with confirmed plagiarists not eligible, and the reason beside any other."""
+    found = table["hotkey"].isin(set(plagiarists))
+    said = [
+        "; ".join(filter(None, ["confirmed plagiarism" if guilty else "", reason]))
+        for guilty, reason in zip(found, table["reason"], strict=True)
+    ]
+    return table.assign(eligible=table["eligible"] & ~found, reason=said)
 
 
 def settled_tiers(

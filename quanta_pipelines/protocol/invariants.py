@@ -18,6 +18,7 @@ from quanta_pipelines.protocol.params import ProtocolParams
 from quanta_pipelines.protocol.portfolio import portfolio_hash
 from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 
+SHARED_TOLERANCE = 1e-6  # of factors with 9 decimals, and of up to 30 weights in units of 1e-9
 BOND_TOLERANCE = 1e-9  # far above the rounding of as many published bonds as there are validators
 INTERNAL_ACCOUNTS = ("pool", "treasury", "burn", "carry", "validators", "owner")
 
@@ -133,6 +134,88 @@ def inconsistent_metrics(
     )
     off = (expected - metrics["horizon_score"]).abs() > 2e-9  # every part has 9 decimals
     return metrics[off | ~metrics["hotkey"].isin(returns["hotkey"])]
+
+
+def unshared_pairs(
+    similarity: pd.DataFrame, portfolios: pd.DataFrame, epoch_id: str
+) -> pd.DataFrame:
+    """Pairs whose shared weight in this epoch is not the sum of the smaller weights they hold.
+
+    Portfolios that only fill the epoch were not committed in it and share nothing.
+    """
+    now = similarity[(similarity["held_epoch"] == epoch_id) & (similarity["lag"] == 0)]
+    own = portfolios[portfolios["filled_epochs"] == 0]
+    held = {
+        hotkey: dict(zip(rows["ticker"], rows["weight"], strict=True))
+        for hotkey, rows in own.groupby("hotkey")
+    }
+    due = [
+        sum(
+            min(weight, held.get(other, {}).get(ticker, 0.0))
+            for ticker, weight in held.get(hotkey, {}).items()
+        )
+        for hotkey, other in zip(now["hotkey"], now["other_hotkey"], strict=True)
+    ]
+    known = set(portfolios["hotkey"])
+    there = now["hotkey"].isin(known) & now["other_hotkey"].isin(known)
+    apart = (now["shared_weight"] - due).abs() > SHARED_TOLERANCE
+    columns = ["hotkey", "other_hotkey", "measure", "shared_weight"]
+    return now.assign(due=due).loc[apart | ~there, [*columns, "due"]]
+
+
+def unfounded_flags(
+    flags: pd.DataFrame, portfolios: pd.DataFrame, params: ProtocolParams
+) -> pd.DataFrame:
+    """Miners without a row, rows without a miner, factors and clusters that do not follow.
+
+    A correlation of rho leaves ``(1 - rho) / (1 - threshold)``; a cluster has one position.
+    """
+    rules = params.scoring
+    room = 1 - rules.originality_correlation_threshold
+    rho = flags["correlation"].fillna(-1.0)
+    original = ((1 - rho) / room).clip(0, 1).where(flags["originality"].notna())
+    steady = (rules.variance_ratio_threshold / flags["variance_ratio"]).clip(upper=1)
+    wrong = ~_same(flags["originality"], original) | ~_same(flags["variance_factor"], steady)
+    wrong |= (flags["hotkey"] == flags["cluster_id"]) == flags["cluster_member"]
+    seen = flags.groupby("cluster_id")["hotkey"].transform("size") > flags["cluster_size"]
+    missing = pd.DataFrame({"hotkey": sorted(set(portfolios["hotkey"]) - set(flags["hotkey"]))})
+    wrong |= seen | ~flags["hotkey"].isin(set(portfolios["hotkey"]))
+    columns = ["hotkey", "originality", "correlation", "variance_factor", "variance_ratio"]
+    offending = flags.loc[wrong, [*columns, "cluster_id", "cluster_member"]]
+    return offending if missing.empty else pd.concat([offending, missing], ignore_index=True)
+
+
+def _same(found: "pd.Series[float]", due: "pd.Series[float]") -> "pd.Series[bool]":
+    return (found.isna() & due.isna()) | ((found - due).abs() <= SHARED_TOLERANCE)
+
+
+def unmoved_cases(
+    cases: pd.DataFrame, before: pd.DataFrame | None, params: ProtocolParams
+) -> pd.DataFrame:
+    """Cases of the epoch before that are gone or not what they were; new ones that are not new.
+
+    An open case may move; one that is closed stays as it is. One that nobody decided in time is
+    dismissed.
+    """
+    columns = ["case_id", "state", "opened_epoch", "closed_epoch"]
+    opened = cases["opened_epoch"] == cases["epoch_id"]
+    if before is None:
+        return cases.loc[~opened, columns]
+    fixed = ["kind", "hotkey", "other_hotkey", "opened_epoch", "evidence"]
+    settled = [*fixed, "state", "closed_epoch", "author", "reason"]
+    both = before.merge(cases, on="case_id", how="outer", suffixes=("_before", ""), indicator=True)
+    old = both["_merge"] != "right_only"
+    was_closed = both["state_before"].isin(["confirmed", "dismissed"])
+    changed = pd.Series(data=False, index=both.index)
+    for name in settled:
+        differs = both[name].fillna("") != both[f"{name}_before"].fillna("")
+        changed |= differs & (was_closed | (name in fixed))
+    new = both["_merge"] == "right_only"
+    strange = new & (both["opened_epoch"] != both["epoch_id"])
+    limit = pd.Timedelta(days=params.security.case_decision_days)
+    late = both["state"].eq("confirmed") & (both["closed_at"] - both["opened_at"] > limit)
+    lost = both["_merge"] == "left_only"
+    return both.loc[lost | strange | late | (old & changed), columns]
 
 
 def misranked(table: pd.DataFrame, score: str, rank: str, params: ProtocolParams) -> pd.DataFrame:

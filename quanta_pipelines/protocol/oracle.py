@@ -55,6 +55,7 @@ __all__ = [
     "settle_closes",
     "settled_values",
     "universe",
+    "universe_returns",
 ]
 
 _SETTLED_COLUMNS = [
@@ -264,6 +265,17 @@ def benchmark_returns(prices: pd.DataFrame, params: ProtocolParams = QUANTA) -> 
             f"on {', '.join(unknown)}"
         )
     return returns.rename("benchmark_return").rename_axis("session")
+
+
+def universe_returns(prices: pd.DataFrame) -> "pd.Series[float]":
+    """Total return of the equal-weighted universe by session; NaN where nothing in it is priced.
+
+    ``prices`` is what ``epoch_prices`` returns, of one epoch or of several.
+    """
+    held = prices[prices["in_universe"]].sort_values(["session", "ticker"])
+    returns = held.groupby("session")["total_return"].mean()
+    sessions = np.sort(prices["session"].unique())
+    return returns.reindex(sessions).rename("universe_return").rename_axis("session")
 
 
 def data_hash(prices: pd.DataFrame) -> str:

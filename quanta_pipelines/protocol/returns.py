@@ -57,6 +57,16 @@ def held_returns(
     return HeldReturns(np.maximum(gains, LOWEST_RETURN), np.clip(share, 0.0, 1.0))
 
 
+def compounded(prices: pd.DataFrame) -> "pd.Series[float]":
+    """What each ticker of ``ValidatedPrices`` returned over all its sessions; unpriced ones earn 0.
+
+    Multiplied in the order of the sessions.
+    """
+    ordered = prices.sort_values(["ticker", "session"])
+    growth = (1.0 + ordered["total_return"].fillna(0.0)).groupby(ordered["ticker"]).cumprod()
+    return growth.groupby(ordered["ticker"]).last() - 1.0
+
+
 def turnover(weights_now: FloatArray, weights_before: FloatArray | None) -> FloatArray:
     """One-way turnover between target weights ``[..., k]``; 0 for a first portfolio."""
     if weights_before is None:

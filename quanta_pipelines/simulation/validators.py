@@ -14,9 +14,15 @@ import pandas as pd
 
 from quanta_pipelines.adapters.price_vendors import PriceVendor
 from quanta_pipelines.adapters.signal_store import OutsideWindow, SignalStore
+from quanta_pipelines.protocol import integrity
 from quanta_pipelines.protocol.consensus import validator_row
 from quanta_pipelines.protocol.epoch import Epoch, settles_at, submission_offset
-from quanta_pipelines.protocol.oracle import benchmark_returns, data_hash, epoch_prices
+from quanta_pipelines.protocol.oracle import (
+    benchmark_returns,
+    data_hash,
+    epoch_prices,
+    universe_returns,
+)
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.portfolio import RAO, accepted_positions, standing_portfolios
 from quanta_pipelines.protocol.returns import epoch_returns
@@ -59,7 +65,9 @@ class _Memory:
     epoch: Epoch
     portfolios: pd.DataFrame
     commitments: pd.DataFrame
+    held: list[pd.DataFrame]  # portfolios of every epoch so far, newest first
     returns: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    prices: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
 
 
@@ -99,7 +107,7 @@ class OtherValidators:
         commitments = self._store.commitments(epoch.id)
         accepted = accepted_positions(self._store.reveals(epoch.id), commitments)
         held = standing_portfolios(accepted, earlier, epoch=epoch, params=self._params)
-        memory = _Memory(epoch, held, commitments)
+        memory = _Memory(epoch, held, commitments, [held, *(before.held if before else [])])
         settled = self._prices(epoch)
         for validator in self._validators:
             prices = _own_view(settled, validator.hotkey, epoch)
@@ -113,6 +121,8 @@ class OtherValidators:
             )
             older = before.returns[validator.hotkey] if before else []
             memory.returns[validator.hotkey] = self._recent([returns, *older])
+            known = before.prices[validator.hotkey] if before else []
+            memory.prices[validator.hotkey] = self._recent([prices, *known])
             memory.hashes[validator.hotkey] = data_hash(prices)
         return memory
 
@@ -156,9 +166,28 @@ class OtherValidators:
             history[0],
             memory.commitments,
             epoch_id=memory.epoch.id,
+            integrity=self._integrity(memory, history, memory.prices[validator.hotkey]),
             params=self._params,
         )
         return validator_row(scores, metrics, self._params)
+
+    def _integrity(
+        self, memory: _Memory, returns: list[pd.DataFrame], prices: list[pd.DataFrame]
+    ) -> pd.DataFrame:
+        """Factors and clusters as this validator computes them, on its own prices."""
+        epoch = memory.epoch
+        view = integrity.epoch_view(
+            pd.concat(memory.held, ignore_index=True),
+            pd.concat(returns, ignore_index=True),
+            universe_returns(pd.concat(prices, ignore_index=True)),
+            epoch_id=epoch.id,
+            params=self._params,
+        )
+        opening = integrity.Opening(
+            committed=frozenset(memory.commitments["hotkey"]),
+            coldkeys=self._store.participants.coldkeys(epoch.opens_at),
+        )
+        return integrity.score_columns(view, opening, self._params)
 
     def _moment(self, validator: SimulatedValidator, epoch: Epoch) -> dt.datetime:
         offset = submission_offset(validator.hotkey, epoch, self._params)

@@ -1,6 +1,7 @@
 """Signal store: the intake's and the service's records in SQLite or PostgreSQL."""
 
 from quanta_pipelines.adapters.signal_store.admin_log import AdminAction
+from quanta_pipelines.adapters.signal_store.cases import CaseEvent, OpenCase
 from quanta_pipelines.adapters.signal_store.corrections import PriceCorrections
 from quanta_pipelines.adapters.signal_store.disputes import Dispute, DisputeEvent
 from quanta_pipelines.adapters.signal_store.errors import (
@@ -30,6 +31,7 @@ from quanta_pipelines.adapters.signal_store.store import SignalStore
 __all__ = [
     "NONCE_WINDOW",
     "AdminAction",
+    "CaseEvent",
     "CommitReceipt",
     "ContradictsRecord",
     "Dispute",
@@ -40,6 +42,7 @@ __all__ = [
     "NotPermitted",
     "NotRecorded",
     "OlderSchema",
+    "OpenCase",
     "OutsideWindow",
     "Participant",
     "PriceCorrections",

@@ -104,6 +104,13 @@ class Participants:
             found = dict(connection.execute(query).tuples().all())
         return {role: found.get(role.value, 0) for role in Role if role is not Role.GONE}
 
+    def coldkeys(self, at: dt.datetime) -> dict[str, str]:
+        """Coldkey of each hotkey as it was known at a moment, in order; also of who is gone."""
+        check_moment(at)
+        query = _at(at).where(_EVENT.coldkey.is_not(None)).order_by(_EVENT.hotkey)
+        with database.reading(self._engine) as connection:
+            return {row.hotkey: row.coldkey for row in connection.execute(query)}
+
     def events(self) -> pd.DataFrame:
         """One row per event, by hotkey and number."""
         query = select(PARTICIPANT_EVENTS).order_by(_EVENT.hotkey, _EVENT.ordinal)

@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -39,6 +39,7 @@ class Snapshot:
     external_rao: int
     stakes: Mapping[str, int]
     source: Source
+    bonds: Mapping[str, int] = field(default_factory=dict)  # of miners; empty: not known
 
 
 class SignalState(StrEnum):

@@ -28,6 +28,7 @@ from quanta_pipelines.adapters.signal_store.tables import (
     Submitted,
 )
 
+_DECIDES = text("event IN ('confirm', 'dismiss')")
 _CLOSES = text("event IN ('upheld', 'dismissed', 'withdrawn')")
 
 PARTICIPANT_EVENTS = Table(
@@ -97,6 +98,26 @@ DISPUTE_EVIDENCE = Table(
     Column("at", Instant, nullable=False),
     UniqueConstraint("dispute_id", "content_hash", name="evidence_is_given_once"),
     CheckConstraint("kind IN ('cells', 'replay')", name="evidence_is_cells_or_a_replay"),
+)
+
+CASE_EVENTS = Table(
+    "case_events",
+    METADATA,
+    Column("id", ROW_ID, primary_key=True),
+    Column("case_id", String(48), nullable=False),
+    Column("event", String(7), nullable=False),  # 'review', 'confirm' or 'dismiss'
+    Column("author", Submitted, nullable=False),
+    Column("reason", Submitted, nullable=False),
+    Column("evidence", Submitted, nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("events_of_a_case", "case_id"),
+    Index(
+        "a_case_is_decided_once",
+        "case_id",
+        unique=True,
+        sqlite_where=_DECIDES,
+        postgresql_where=_DECIDES,
+    ),
 )
 
 ADMIN_ACTIONS = Table(

@@ -25,6 +25,7 @@ from quanta_pipelines.adapters.signal_store import (
     votes,
 )
 from quanta_pipelines.adapters.signal_store.admin_log import AdminLog
+from quanta_pipelines.adapters.signal_store.cases import Cases
 from quanta_pipelines.adapters.signal_store.corrections import PriceCorrections
 from quanta_pipelines.adapters.signal_store.disputes import Disputes
 from quanta_pipelines.adapters.signal_store.errors import (
@@ -77,6 +78,7 @@ class SignalStore:
         self.disputes = Disputes(engine)
         self.admin_log = AdminLog(engine)
         self.corrections = PriceCorrections(engine)
+        self.cases = Cases(engine)
 
     @classmethod
     def open(
@@ -267,10 +269,14 @@ class SignalStore:
         external_rao: int,
         stakes: Mapping[str, int],
         source: Source = "chain",
+        bonds: Mapping[str, int] | None = None,
     ) -> None:
-        """Records what an epoch is settled with, once; ``source`` says where it comes from."""
-        ordered = dict(sorted(stakes.items()))
-        wanted = Snapshot(epoch.id, emission_rao, external_rao, ordered, source)
+        """Records what an epoch is settled with, once; ``source`` says where it comes from.
+
+        ``stakes`` are the validators', ``bonds`` the miners'; without any, no miner's is known.
+        """
+        ordered, bonded = (dict(sorted(held.items())) for held in (stakes, bonds or {}))
+        wanted = Snapshot(epoch.id, emission_rao, external_rao, ordered, source, bonded)
         votes.check_snapshot(wanted)
         with database.writing(self._engine, f"snapshot {epoch.id}") as connection:
             recorded = votes.find_snapshot(connection, epoch.id)

@@ -140,6 +140,14 @@ SNAPSHOT_STAKES = Table(
     Column("stake_rao", BigInteger, nullable=False),
 )
 
+SNAPSHOT_BONDS = Table(
+    "snapshot_bonds",
+    METADATA,
+    Column("epoch_id", EPOCH_ID, ForeignKey("snapshots.epoch_id"), primary_key=True),
+    Column("hotkey", HOTKEY, primary_key=True),  # a miner
+    Column("bond_rao", BigInteger, nullable=False),
+)
+
 WEIGHT_SUBMISSIONS = Table(
     "weight_submissions",
     METADATA,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 from quanta_pipelines.adapters.signal_store.errors import NotRecorded
 from quanta_pipelines.adapters.signal_store.records import Snapshot
 from quanta_pipelines.adapters.signal_store.tables import (
+    SNAPSHOT_BONDS,
     SNAPSHOT_STAKES,
     SNAPSHOTS,
     SUBMITTED_WEIGHTS,
@@ -60,7 +61,13 @@ def find_snapshot(connection: Connection, epoch_id: str) -> Snapshot | None:
         .order_by(SNAPSHOT_STAKES.c.validator)
     )
     found = {row.validator: row.stake_rao for row in connection.execute(stakes)}
-    return Snapshot(epoch_id, head.emission_rao, head.external_rao, found, head.source)
+    bonds = (
+        select(SNAPSHOT_BONDS.c.hotkey, SNAPSHOT_BONDS.c.bond_rao)
+        .where(SNAPSHOT_BONDS.c.epoch_id == epoch_id)
+        .order_by(SNAPSHOT_BONDS.c.hotkey)
+    )
+    bonded = {row.hotkey: row.bond_rao for row in connection.execute(bonds)}
+    return Snapshot(epoch_id, head.emission_rao, head.external_rao, found, head.source, bonded)
 
 
 def recorded_snapshot(connection: Connection, epoch_id: str) -> Snapshot:
@@ -75,11 +82,12 @@ def check_snapshot(snapshot: Snapshot) -> None:
     """Refuses a snapshot without validators, with negative money or with bad hotkeys."""
     if not snapshot.stakes:
         raise InvalidWeights(f"the snapshot of {snapshot.epoch_id} names no validator")
-    for amount in (snapshot.emission_rao, snapshot.external_rao, *snapshot.stakes.values()):
+    held = (*snapshot.stakes.values(), *snapshot.bonds.values())
+    for amount in (snapshot.emission_rao, snapshot.external_rao, *held):
         if amount < 0:
             raise InvalidWeights(f"the snapshot of {snapshot.epoch_id} has a negative {amount}")
-    for validator in snapshot.stakes:
-        public_key(validator)
+    for hotkey in (*snapshot.stakes, *snapshot.bonds):
+        public_key(hotkey)
 
 
 def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
@@ -96,6 +104,12 @@ def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
     ]
     connection.execute(insert(SNAPSHOTS), head)
     connection.execute(insert(SNAPSHOT_STAKES), stakes)
+    bonds = [
+        {"epoch_id": snapshot.epoch_id, "hotkey": hotkey, "bond_rao": bond}
+        for hotkey, bond in snapshot.bonds.items()
+    ]
+    if bonds:
+        connection.execute(insert(SNAPSHOT_BONDS), bonds)
 
 
 def find_vote(connection: Connection, validator: str, epoch_id: str) -> StoredVote | None:

@@ -6,13 +6,35 @@ case lives and dies in the platform.
 """
 
 from quanta_pipelines.protocol.integrity.active_returns import ActiveReturns, active_returns
+from quanta_pipelines.protocol.integrity.case_table import (
+    CaseKind,
+    Suspicion,
+    awaiting_decision,
+    case_table,
+    one_hand,
+    open_cases,
+    plagiarists,
+    suspicions,
+)
 from quanta_pipelines.protocol.integrity.cases import CaseState, case_state
 from quanta_pipelines.protocol.integrity.collusion import (
+    agreeing_validators,
     agreements,
     collusion_evidence,
     deviations,
 )
 from quanta_pipelines.protocol.integrity.contribution import contribution
+from quanta_pipelines.protocol.integrity.epoch_view import EpochView, epoch_view
+from quanta_pipelines.protocol.integrity.flags_table import (
+    Bonds,
+    Opening,
+    accusations,
+    bonds_of,
+    flags_table,
+    for_scores,
+    further_members,
+    score_columns,
+)
 from quanta_pipelines.protocol.integrity.holdings import Holdings, holdings_of, shared_units
 from quanta_pipelines.protocol.integrity.identity import (
     below_least_stake,
@@ -37,6 +59,7 @@ from quanta_pipelines.protocol.integrity.similarity import (
     correlated_pairs,
     overlapping_blocks,
 )
+from quanta_pipelines.protocol.integrity.similarity_table import similarity_table
 from quanta_pipelines.protocol.integrity.slashing import Slash, offence_numbers, slash
 from quanta_pipelines.protocol.integrity.sybil import (
     Clusters,
@@ -54,15 +77,25 @@ from quanta_pipelines.protocol.integrity.variance import (
 
 __all__ = [
     "ActiveReturns",
+    "Bonds",
+    "CaseKind",
     "CaseState",
     "Clusters",
+    "EpochView",
     "Holdings",
+    "Opening",
     "Pairs",
     "Slash",
+    "Suspicion",
+    "accusations",
     "active_returns",
+    "agreeing_validators",
     "agreements",
+    "awaiting_decision",
     "below_least_stake",
+    "bonds_of",
     "case_state",
+    "case_table",
     "cluster_evidence",
     "clusters",
     "collusion_evidence",
@@ -72,22 +105,32 @@ __all__ = [
     "correlated_pairs",
     "deviations",
     "earlier_matrix",
+    "epoch_view",
     "first_epochs",
+    "flags_table",
+    "for_scores",
     "forfeits",
+    "further_members",
     "holdings_of",
     "identity_score",
     "least_stake_rao",
     "offence_numbers",
+    "one_hand",
+    "open_cases",
     "originality",
     "originality_table",
     "overlap_log10_chance",
     "overlapping_blocks",
     "percentile_average",
     "plagiarism_evidence",
+    "plagiarists",
     "precedence",
     "require_before_opening",
+    "score_columns",
     "shared_units",
+    "similarity_table",
     "slash",
+    "suspicions",
     "variance_factor",
     "variance_flag",
     "variance_ratio",

@@ -111,6 +111,24 @@ def collusion_evidence(
     return kept.sort_values(["validator", "other", "epoch_id"], ignore_index=True)
 
 
+def agreeing_validators(
+    votes: Sequence[pd.DataFrame], params: ProtocolParams = QUANTA
+) -> pd.DataFrame:
+    """``collusion_evidence`` of some epochs' tables ``ValidatorWeights``, those with votes."""
+    wide = {
+        str(table["epoch_id"].iloc[0]): table.pivot(
+            index="validator", columns="hotkey", values="weight_units"
+        ).astype("float64")
+        for table in votes
+        if len(table)
+    }
+    return collusion_evidence(
+        {epoch_id: table.to_numpy(np.float64) for epoch_id, table in wide.items()},
+        {epoch_id: list(table.index) for epoch_id, table in wide.items()},
+        params,
+    )
+
+
 def _candidates(relative: FloatArray, params: ProtocolParams) -> list[tuple[int, int]]:
     """Pairs with enough common miners whose correlation is near the threshold or above."""
     rules = params.consensus

@@ -1,0 +1,83 @@
+"""Stage integrity: who is like whom, what is said of each miner, and the cases that follow."""
+
+import pandas as pd
+
+from data_contracts.consensus import ValidatorWeights
+from data_contracts.integrity import IntegrityCases, IntegrityFlags, PortfolioSimilarity
+from data_contracts.market_data import ValidatedPrices
+from data_contracts.rewards import Rewards
+from data_contracts.scoring import PortfolioReturns
+from data_contracts.signals import Portfolios
+from quanta_pipelines.contract_type import Frames, epoch_asset, rows_table
+from quanta_pipelines.protocol import integrity, oracle, returns
+from quanta_pipelines.resources import EpochRun
+
+
+@epoch_asset(PortfolioSimilarity, IntegrityFlags)
+def integrity_flags(
+    run: EpochRun,
+    portfolios: pd.DataFrame,
+    portfolio_returns: pd.DataFrame,
+    validated_prices: pd.DataFrame,
+    commitments: pd.DataFrame,
+) -> Frames:
+    """Compares active returns and portfolios of all epochs so far; flags stand beside numbers."""
+    window = run.params.security.active_sessions
+    gates = {"returns": PortfolioReturns.gates(), "prices": ValidatedPrices.gates()}
+    earlier = {
+        "portfolios": run.earlier("portfolios", Portfolios.gates()),
+        "returns": run.history("portfolio_returns", gates["returns"], window),
+        "prices": run.history("validated_prices", gates["prices"], window),
+    }
+    view = integrity.epoch_view(
+        pd.concat([portfolios, *earlier["portfolios"]], ignore_index=True),
+        pd.concat([portfolio_returns, *earlier["returns"]], ignore_index=True),
+        oracle.universe_returns(pd.concat([validated_prices, *earlier["prices"]])),
+        epoch_id=run.id,
+        params=run.params,
+    )
+    pairs = integrity.similarity_table(view, run.params)
+    flags = integrity.flags_table(
+        view,
+        pairs,
+        returns.compounded(validated_prices),
+        _opening(run, commitments),
+        run.previous("integrity_flags", IntegrityFlags.gates()),
+        run.params,
+    )
+    run.remarks["accusations"] = rows_table(integrity.accusations(flags))
+    return {"portfolio_similarity": pairs, "integrity_flags": flags}
+
+
+def _opening(run: EpochRun, commitments: pd.DataFrame) -> integrity.Opening:
+    """What was known when the epoch opened; rewards count only where stakes are known."""
+    bonds = run.platform.store.snapshot(run.id).bonds
+    epochs = run.params.security.min_stake_epochs
+    paid = run.earlier("rewards", Rewards.gates(), epochs) if bonds else []
+    return integrity.Opening(
+        committed=frozenset(commitments["hotkey"]),
+        coldkeys=run.platform.store.participants.coldkeys(run.epoch.opens_at),
+        one_hand=integrity.one_hand(run.previous("integrity_cases", IntegrityCases.gates())),
+        bonds=integrity.bonds_of(bonds, paid),
+    )
+
+
+@epoch_asset(IntegrityCases)
+def integrity_cases(run: EpochRun, portfolio_similarity: pd.DataFrame) -> pd.DataFrame:
+    """Opens cases on suspicions, and moves those that wait by what an operator has written."""
+    store, snapshot = run.platform.store, run.platform.store.snapshot(run.id)
+    votes = run.earlier(
+        "validator_weights", ValidatorWeights.gates(), run.params.consensus.collusion_window
+    )
+    cases = integrity.case_table(
+        integrity.suspicions(
+            portfolio_similarity, integrity.agreeing_validators(votes, run.params), run.params
+        ),
+        store.cases.events(),
+        run.previous("integrity_cases", IntegrityCases.gates()),
+        epoch_id=run.id,
+        bonds={**snapshot.stakes, **snapshot.bonds},
+        params=run.params,
+    )
+    run.remarks["open cases"] = rows_table(integrity.open_cases(cases))
+    return cases
