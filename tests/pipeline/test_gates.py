@@ -19,6 +19,7 @@ from quanta_pipelines.protocol import (
     ballots,
     consensus,
     horizons,
+    integrity,
     intervals,
     oracle,
     portfolio,
@@ -29,6 +30,7 @@ from quanta_pipelines.protocol import (
     validator_results,
 )
 from quanta_pipelines.resources import Platform
+from quanta_pipelines.simulation.keys import simulated_key
 
 from .conftest import GENESIS, PLAYED
 
@@ -42,6 +44,9 @@ DOWNSTREAM = {
     "portfolios": ["portfolio_returns"],
     "portfolio_returns": ["horizon_metrics"],
     "horizon_metrics": ["scores"],
+    "portfolio_similarity": ["integrity_cases"],
+    "integrity_flags": ["scores"],
+    "integrity_cases": ["scores"],
     "scores": ["validator_weights"],
     "validator_weights": ["consensus"],
     "consensus": ["rewards", "ledger_entries"],
@@ -49,6 +54,8 @@ DOWNSTREAM = {
     "validator_results": ["rewards", "ledger_entries"],
 }
 
+MINER, OTHER = (simulated_key(name).hotkey for name in ("miner 00", "miner 01"))
+SHARED, FOUNDED = "pairs_hold_what_they_share", "flags_follow_their_numbers"
 BONDS, DIVIDENDS, TRUST = (
     "bonds_follow_their_mode",
     "dividends_sum_to_one",
@@ -115,6 +122,45 @@ def swapped_ranks(frame: pd.DataFrame) -> pd.DataFrame:
 
 def swapped_ends(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.rename(columns={"lower": "upper", "upper": "lower"})[list(frame.columns)]
+
+
+def alike_with_itself(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(other_hotkey=frame["hotkey"])
+
+
+def more_shared_weight(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(shared_weight=frame["shared_weight"].mask(frame.index == 0, 0.123456))
+
+
+def nameless_accusation(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(originality=0.5, earlier_hotkey=None)
+
+
+def lowered_factor(frame: pd.DataFrame) -> pd.DataFrame:
+    unlike = frame.index[frame["originality"] == 1.0][0]
+    known = frame["variance_factor"].mask(frame.index == unlike, 0.25)
+    return frame.assign(variance_factor=known)
+
+
+def a_case(frame: pd.DataFrame, **changes: object) -> pd.DataFrame:
+    """The table with one open case of this epoch in it."""
+    opened = pd.Timestamp(EPOCH.settles_at)
+    said = dict.fromkeys(frame.columns) | {
+        **{"epoch_id": EPOCH.id, "case_id": f"plagiarism-{EPOCH}-0123456789"},
+        **{"kind": "plagiarism", "hotkey": MINER, "other_hotkey": OTHER, "state": "open"},
+        **{"opened_epoch": EPOCH.id, "opened_at": opened, "evidence": "{}"},
+        **{"decide_by": opened + pd.Timedelta(days=14), "author": "quanta", "reason": "alike"},
+    }
+    row = pd.DataFrame([said | changes], dtype=object).astype(frame.dtypes.to_dict())
+    return pd.concat([frame, row], ignore_index=True)
+
+
+def decided_by_nobody(frame: pd.DataFrame) -> pd.DataFrame:
+    return a_case(frame, author="")
+
+
+def case_from_nowhere(frame: pd.DataFrame) -> pd.DataFrame:
+    return a_case(frame, opened_epoch=EPOCH.previous().id)
 
 
 def unknown_tier(frame: pd.DataFrame) -> pd.DataFrame:
@@ -198,6 +244,12 @@ POISONS = (
     Poison(
         "horizon_metrics", horizons, "horizon_table", better_horizon, "metrics_agree_with_returns"
     ),
+    Poison("portfolio_similarity", integrity, "similarity_table", alike_with_itself, "contract"),
+    Poison("portfolio_similarity", integrity, "similarity_table", more_shared_weight, SHARED),
+    Poison("integrity_flags", integrity, "flags_table", nameless_accusation, "contract"),
+    Poison("integrity_flags", integrity, "flags_table", lowered_factor, FOUNDED),
+    Poison("integrity_cases", integrity, "case_table", decided_by_nobody, "contract"),
+    Poison("integrity_cases", integrity, "case_table", case_from_nowhere, "cases_only_go_forward"),
     Poison("scores", scoring, "score_table", unknown_tier, "contract"),
     Poison("scores", scoring, "score_table", swapped_ranks, "ranks_follow_scores"),
     Poison("validator_weights", ballots, "ballots", negative_weight, "contract"),

@@ -58,7 +58,7 @@ def epoch_view(
     n = len(sessions)
     unused = panel.returns.shape[1] - n  # columns left of the first session
     returns, benchmark = panel.returns[:, unused:], panel.benchmark[unused:]
-    of_all: FloatArray = universe.reindex(sessions).to_numpy(dtype=np.float64)
+    of_all = np.asarray(universe.reindex(sessions), dtype=np.float64)
     before = int(sessions.searchsorted(pd.Timestamp(epoch.entry_session), side="right"))
     first = min({*portfolios["epoch_id"], epoch_id})
     epoch_ids = [each.id for each in Epoch.range(first, epoch)]
