@@ -18,7 +18,7 @@ from data_contracts.contract import EpochTable
 
 ACCOUNT = (
     r"^(issuance|external|pool|treasury|burn|carry|validators|owner"
-    r"|(miner|escrow|validator|operator):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
+    r"|(miner|escrow|held|validator|operator):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
 )
 
 

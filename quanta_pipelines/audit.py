@@ -15,7 +15,7 @@ from quanta_pipelines.protocol import statement
 from quanta_pipelines.protocol.portfolio import RAO
 
 TABLE = "ledger_entries"
-OWNERS = ("miner", "escrow", "validator", "operator")  # kinds of accounts that a hotkey has
+OWNERS = ("miner", "escrow", "held", "validator", "operator")  # kinds of accounts that a hotkey has
 
 
 @dataclass(frozen=True, slots=True)

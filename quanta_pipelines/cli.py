@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quanta_pipelines import cli_analysis, cli_money, cli_signals, cli_validators
+from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option
 from quanta_pipelines.cli_prices import prices
@@ -39,6 +40,7 @@ main.add_command(prices)
 cli_signals.register(main)
 cli_validators.register(main)
 main.add_command(dispute_group)
+main.add_command(cases)
 cli_money.register(main)
 cli_analysis.register(main)
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from data_contracts.rewards import LedgerEntries, Rewards
 from quanta_pipelines.contract_type import Frames, epoch_asset
-from quanta_pipelines.protocol import integrity, ledger, settlement
+from quanta_pipelines.protocol import case_money, integrity, ledger, settlement
 from quanta_pipelines.protocol.epoch import distribution_starts
 from quanta_pipelines.resources import EpochRun
 
@@ -18,8 +18,11 @@ def rewards(
     commitments: pd.DataFrame,
     validator_results: pd.DataFrame,
     integrity_flags: pd.DataFrame,
+    integrity_cases: pd.DataFrame,
 ) -> Frames:
     """Settles antes, emission and dividends in whole rao, with the carry of the epoch before."""
+    gates = LedgerEntries.gates()
+    epochs = case_money.epochs_held(integrity_cases, run.id)
     snapshot = run.platform.store.snapshot(run.id)
     tables = settlement.settlement_tables(
         consensus,
@@ -28,10 +31,13 @@ def rewards(
         validator_results,
         emission_rao=snapshot.emission_rao,
         external_rao=snapshot.external_rao,
-        carry_in_rao=ledger.carry_of(run.previous("ledger_entries", LedgerEntries.gates())),
+        carry_in_rao=ledger.carry_of(run.previous("ledger_entries", gates)),
         epoch_id=run.id,
         voted=not validator_weights.empty,
         cluster_members=integrity.further_members(integrity_flags),
+        cases=case_money.case_money(
+            integrity_cases, run.earlier("ledger_entries", gates, epochs), run.id
+        ),
         params=run.params,
     )
     return {"rewards": tables.rewards, "ledger_entries": tables.ledger_entries}

@@ -357,8 +357,12 @@ def unmatched_dividends(results: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataF
 
 
 def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
-    """Miners whose payout differs from what the ledger moves to them."""
-    to_miners = ledger[ledger["to_account"].str.startswith("miner:")]
+    """Miners whose payout differs from what the ledger moves to them.
+
+    What a dismissed case frees was paid in an earlier epoch.
+    """
+    freed = ledger["from_account"].str.startswith("held:")
+    to_miners = ledger[ledger["to_account"].str.startswith("miner:") & ~freed]
     moved = to_miners.groupby(to_miners["to_account"].str.removeprefix("miner:"))[
         "amount_rao"
     ].sum()

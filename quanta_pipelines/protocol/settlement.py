@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from quanta_pipelines.protocol.antes import FORFEITED, RewardEntry
+from quanta_pipelines.protocol.case_money import NO_CASES, CaseMoney, case_movements
 from quanta_pipelines.protocol.errors import InvalidEntries
 from quanta_pipelines.protocol.ledger import ledger_table, movements
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
@@ -64,6 +65,7 @@ def settlement_tables(
     epoch_id: str,
     voted: bool,
     cluster_members: Collection[str] = (),
+    cases: CaseMoney = NO_CASES,
     params: ProtocolParams = QUANTA,
 ) -> SettlementTables:
     """Settle an epoch: one row of rewards per standing commitment.
@@ -75,7 +77,8 @@ def settlement_tables(
     was not revealed is forfeited as ever.
     ``cluster_members`` are further members of clusters: the unranked among them forfeit their ante
     below the penalty cut. ``validator_results`` say how the validators' emission is shared; without
-    them, or where nobody earned a dividend, it waits in the account ``validators``.
+    them, or where nobody earned a dividend, it waits in the account ``validators``. ``cases`` say
+    whose payouts are held, and what of those held earlier comes free or is burned.
     """
     known = _known(consensus, scores, commitments, voted=voted)
     entries = _entries(known, consensus, params)
@@ -94,12 +97,12 @@ def settlement_tables(
         if validator_results is None
         else dividend_payouts(validator_results, settlement.validator_emission_rao)
     )
-    return SettlementTables(
-        rewards=_rewards_table(
-            settlement, antes, dict(zip(known["hotkey"], known["reason"], strict=True)), epoch_id
-        ),
-        ledger_entries=ledger_table(movements(settlement, antes, earned), epoch_id),
+    rewards = _rewards_table(
+        settlement, antes, dict(zip(known["hotkey"], known["reason"], strict=True)), epoch_id
     )
+    payouts = dict(zip(rewards["hotkey"], rewards["payout_rao"].tolist(), strict=True))
+    moved = [*movements(settlement, antes, earned), *case_movements(payouts, cases)]
+    return SettlementTables(rewards=rewards, ledger_entries=ledger_table(moved, epoch_id))
 
 
 def _known(

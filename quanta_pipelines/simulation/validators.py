@@ -66,6 +66,7 @@ class _Memory:
     portfolios: pd.DataFrame
     commitments: pd.DataFrame
     held: list[pd.DataFrame]  # portfolios of every epoch so far, newest first
+    holdings: list[integrity.Holdings] = field(default_factory=list)  # of them, once they are asked
     returns: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
     prices: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
@@ -181,8 +182,10 @@ class OtherValidators:
             pd.concat(returns, ignore_index=True),
             universe_returns(pd.concat(prices, ignore_index=True)),
             epoch_id=epoch.id,
+            holdings=memory.holdings[0] if memory.holdings else None,
             params=self._params,
         )
+        memory.holdings[:] = [view.holdings]  # the same for every validator
         opening = integrity.Opening(
             committed=frozenset(memory.commitments["hotkey"]),
             coldkeys=self._store.participants.coldkeys(epoch.opens_at),

@@ -43,13 +43,15 @@ def epoch_view(
     universe: "pd.Series[float]",
     *,
     epoch_id: str,
+    holdings: Holdings | None = None,
     params: ProtocolParams = QUANTA,
 ) -> EpochView:
     """The view of an epoch from its tables and those of the epochs before.
 
     ``portfolios`` holds every epoch since the first: who was first is decided by all of them.
     ``portfolio_returns`` reaches back 30 sessions before the epoch opened, or as far as there are
-    any; ``universe`` is ``oracle.universe_returns`` over the same sessions.
+    any; ``universe`` is ``oracle.universe_returns`` over the same sessions. ``holdings`` may be
+    those of an earlier view of the same portfolios.
     """
     epoch = Epoch.parse(epoch_id)
     panel = panel_of(portfolio_returns, epoch_id, params)
@@ -60,11 +62,13 @@ def epoch_view(
     returns, benchmark = panel.returns[:, unused:], panel.benchmark[unused:]
     of_all = np.asarray(universe.reindex(sessions), dtype=np.float64)
     before = int(sessions.searchsorted(pd.Timestamp(epoch.entry_session), side="right"))
-    first = min({*portfolios["epoch_id"], epoch_id})
-    epoch_ids = [each.id for each in Epoch.range(first, epoch)]
+    if holdings is None:
+        first = min({*portfolios["epoch_id"], epoch_id})
+        epoch_ids = [each.id for each in Epoch.range(first, epoch)]
+        holdings = holdings_of(portfolios, list(panel.hotkeys), epoch_ids)
     return EpochView(
         epoch=epoch,
-        holdings=holdings_of(portfolios, list(panel.hotkeys), epoch_ids),
+        holdings=holdings,
         returns=returns,
         sessions=sessions,
         active=active_returns(returns, benchmark, of_all, params),

@@ -352,10 +352,8 @@ def _contribution(view: EpochView, ticker_returns: "pd.Series[float]", bonds: Bo
     stakes = np.array(
         [float(bonds.stakes_rao.get(name, 0)) if bonds.known else 1.0 for name in names]
     )
-    earned: FloatArray = (
-        ticker_returns.reindex(view.holdings.tickers[used]).fillna(0.0).to_numpy(dtype=np.float64)
-    )
-    found[held] = contribution(weights, stakes, earned)
+    earned = ticker_returns.reindex(view.holdings.tickers[used]).fillna(0.0)
+    found[held] = contribution(weights, stakes, np.asarray(earned, dtype=np.float64))
     return found
 
 
