@@ -23,7 +23,7 @@ OWN_VOTE = "validator"
 
 @dataclass(frozen=True)
 class Season:
-    """Weights by week and miner, and what the tickers returned; row 0 of the market is the index."""
+    """Weights by week and miner, and what the tickers returned; their mean is the benchmark."""
 
     hotkeys: tuple[str, ...]
     weights: np.ndarray  # [weeks, p, k]; a row of zeros: nothing was committed
