@@ -28,6 +28,7 @@ class Publication:
     leaderboard: pd.DataFrame
     epochs: pd.DataFrame
     network: pd.DataFrame
+    integrity: pd.DataFrame
 
     @property
     def settled(self) -> tuple[str, ...]:
@@ -57,20 +58,21 @@ class PublishedMarts:
         while True:
             version = self.version()
             published = os.stat(self.database).st_mtime_ns // 1000  # noqa: PTH116
-            leaderboard, epochs, network = self._tables()
+            tables = self._tables()
             if self.version() == version:
                 moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(
                     microseconds=published
                 )
-                return Publication(version, moment, leaderboard, epochs, network)
+                return Publication(version, moment, *tables)
 
-    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         with duckdb.connect(self.database, read_only=True) as connection:
             try:
                 return (
                     connection.execute("from leaderboard").df(),
                     connection.execute("from epochs").df(),
                     connection.execute("from network").df(),
+                    connection.execute("from integrity_report").df(),
                 )
             except duckdb.CatalogException as absent:
                 first = str(absent).splitlines()[0].removeprefix("Catalog Error: ")

@@ -97,6 +97,7 @@ def test_a_second_demo_changes_no_byte(demo: Demo) -> None:
         assert {f"lake/{table}/{epoch}.parquet" for table in CONTRACTS} <= set(before)
     assert {name for name in before if name.startswith("warehouse")} == {
         "warehouse/epochs.parquet",
+        "warehouse/integrity_report.parquet",
         "warehouse/leaderboard.parquet",
         "warehouse/network.parquet",
     }

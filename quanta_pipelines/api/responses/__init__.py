@@ -20,6 +20,7 @@ from quanta_pipelines.api.responses.health import (
     HealthResponse,
     ProblemDocument,
 )
+from quanta_pipelines.api.responses.integrity import IntegrityResponse
 from quanta_pipelines.api.responses.peers import (
     AcceptedReveal,
     OpeningResponse,
@@ -67,6 +68,7 @@ __all__ = [
     "HealthResponse",
     "HeldPortfolio",
     "Holding",
+    "IntegrityResponse",
     "LeaderboardEntry",
     "LeaderboardResponse",
     "MinerResponse",

@@ -13,9 +13,15 @@ from quanta_pipelines.api.authentication import MaybeSigner
 from quanta_pipelines.api.boards import board
 from quanta_pipelines.api.documents import ON_SIGNED, OPTIONALLY_SIGNED, refused
 from quanta_pipelines.api.fields import EpochId, Hotkey
+from quanta_pipelines.api.integrity import miner_integrity
 from quanta_pipelines.api.miners import miner_record
 from quanta_pipelines.api.pages import Page, Pages, query_of
-from quanta_pipelines.api.responses import LeaderboardResponse, MinerResponse, Tier
+from quanta_pipelines.api.responses import (
+    IntegrityResponse,
+    LeaderboardResponse,
+    MinerResponse,
+    Tier,
+)
 from quanta_pipelines.api.services import Using
 
 router = APIRouter(prefix="/v1/leaderboard", tags=["Leaderboard"])
@@ -75,3 +81,16 @@ def miner(miner_hotkey: Hotkey, services: Using, signer: MaybeSigner) -> MinerRe
     """A miner's record; its positions in buckets once their epoch closed, exact to itself."""
     is_owner = signer is not None and signer.hotkey == miner_hotkey
     return miner_record(services, miner_hotkey, is_owner=is_owner)
+
+
+@router.get(
+    "/{miner_hotkey}/integrity",
+    openapi_extra=OPTIONALLY_SIGNED,
+    responses=refused(
+        *ON_SIGNED, "unknown_miner", "nothing_published", "tables_unavailable", "epoch_not_settled"
+    ),
+)
+def integrity(miner_hotkey: Hotkey, services: Using, signer: MaybeSigner) -> IntegrityResponse:
+    """What integrity says of a miner, with portfolios, sessions, numbers and thresholds."""
+    is_owner = signer is not None and signer.hotkey == miner_hotkey
+    return miner_integrity(services, miner_hotkey, is_owner=is_owner)

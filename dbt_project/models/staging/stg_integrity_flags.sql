@@ -1,0 +1,1 @@
+{{ settled('integrity_flags') }}
