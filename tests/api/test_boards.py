@@ -258,6 +258,52 @@ def test_the_owner_sees_its_newest_portfolio_exactly(
     assert all(position["weight"] is None for position in other["positions"])
 
 
+# Integrity
+
+
+def test_every_flag_is_served_with_its_numbers(published: Service, published_home: Path) -> None:
+    lake = Lake(str(published_home / "lake"))
+    flags = lake.read("integrity_flags", LAST).set_index("hotkey")
+    pairs = lake.read("portfolio_similarity", LAST)
+    accused = flags.index[flags["originality"] < 1]
+    assert len(accused) > 0  # among twenty tickers some honest miners are alike
+    published.at(SETTLED[-1].closes_at)
+    for hotkey in accused:
+        row = flags.loc[hotkey]
+        served = published.get(f"{BOARD}/{hotkey}/integrity").json()
+        said = served["originality"]
+        assert same(said["factor"], row["originality"])
+        assert same(said["correlation"], row["correlation"])
+        assert said["threshold"] == 0.7
+        assert said["earlier_hotkey"] == row["earlier_hotkey"]
+        assert said["window"] == {
+            "sessions": row["active_sessions"],
+            "first": f"{row['first_session']:%Y-%m-%d}",
+            "last": f"{row['last_session']:%Y-%m-%d}",
+        }
+        assert served["stake"] == {"stake_rao": None, "least_rao": None, "below": False}
+        own = pairs[(pairs["hotkey"] == hotkey) | (pairs["other_hotkey"] == hotkey)]
+        assert len(served["pairs"]) == len(own) > 0
+        named = [
+            pair for pair in served["pairs"] if said["earlier_hotkey"] in (pair["earlier_hotkey"],)
+        ]
+        assert any(same(pair["correlation"], row["correlation"]) for pair in named)
+
+
+def test_others_see_no_integrity_while_the_epoch_runs_and_the_owner_does(
+    published: Service, published_home: Path
+) -> None:
+    flags = Lake(str(published_home / "lake")).read("integrity_flags", LAST)
+    names = [miner.name for miner in population(tuple("ABCDEFGHIJKLMNOPQRST"))]
+    pair = next(p for p in map(simulated_key, names) if p.hotkey in set(flags["hotkey"]))
+    target = f"{BOARD}/{pair.hotkey}/integrity"
+    published.at(SETTLED[-1].closes_at - (SETTLED[-1].closes_at - SETTLED[-1].opens_at) / 2)
+    refused(published.get(target), 404, "unknown_miner")
+    own = published.signed(pair, "GET", target)  # type: ignore[arg-type]
+    assert own.json()["miner_hotkey"] == pair.hotkey
+    refused(published.get(f"{BOARD}/{key('nobody').hotkey}/integrity"), 404, "unknown_miner")
+
+
 # Metrics
 
 

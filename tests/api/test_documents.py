@@ -87,6 +87,7 @@ def test_the_specifications_paths_are_there(document: dict[str, Any]) -> None:
         "/v1/signals/submit",
         "/v1/leaderboard",
         "/v1/leaderboard/{miner_hotkey}",
+        "/v1/leaderboard/{miner_hotkey}/integrity",
         "/v1/metrics/network",
         "/v1/metrics/epoch/{epoch_id}",
         "/health",
