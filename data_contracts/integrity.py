@@ -6,6 +6,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from data_contracts.columns import (
+    HOTKEY,
     Instant,
     Int,
     count,
@@ -22,7 +23,6 @@ MEASURES = ("returns", "holdings")
 KINDS = ("plagiarism", "hedged_pair", "collusion")
 CASE_STATES = ("open", "under_review", "confirmed", "dismissed")
 CASE_ID = r"^(plagiarism|hedged_pair|collusion)-\d{4}-Q[1-4]-W\d{2}-[0-9a-f]{10}\Z"
-HOTKEY_OR_NOTHING = r"^5[1-9A-HJ-NP-Za-km-z]{47}\Z"
 
 
 def _correlation(what: str, *, nullable: bool = False) -> Any:
@@ -34,7 +34,7 @@ def _day(what: str) -> Any:
 
 
 def _other(what: str, *, nullable: bool = True) -> Any:
-    return pa.Field(str_matches=HOTKEY_OR_NOTHING, nullable=nullable, description=what)
+    return pa.Field(str_matches=HOTKEY, nullable=nullable, description=what)
 
 
 def _epoch(what: str, *, nullable: bool = False) -> Any:

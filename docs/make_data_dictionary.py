@@ -13,6 +13,7 @@ import yaml
 
 from data_contracts import columns
 from data_contracts.contract import EPOCH_ID, EpochTable
+from data_contracts.integrity import CASE_ID
 from data_contracts.rewards import ACCOUNT
 from data_contracts.tables import PROVISIONAL, STAGE_OF, STAGES, table_name
 from quanta_pipelines.checks import INVARIANTS
@@ -26,6 +27,7 @@ FORMS = {
     "SS58 hotkey": columns.HOTKEY,
     "64 hex digits": columns.HEX64,
     "account": ACCOUNT,
+    "case id": CASE_ID,
 }
 SIGNS = {
     "greater_than_or_equal_to": "≥",

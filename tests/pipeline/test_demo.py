@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from data_contracts.tables import CONTRACTS
@@ -102,6 +103,22 @@ def test_a_second_demo_changes_no_byte(demo: Demo) -> None:
         "warehouse/network.parquet",
     }
     assert after == before
+
+
+@pytest.mark.slow
+def test_every_epoch_that_ranks_somebody_rewards_somebody_eligible(demo: Demo) -> None:
+    # with twenty tickers a third of the honest miners are alike: enough others must be left
+    board = pd.read_parquet(demo.home / "warehouse" / "leaderboard.parquet")
+    report = pd.read_parquet(demo.home / "warehouse" / "integrity_report.parquet")
+    ranking = sorted(board["epoch_id"].unique())
+    assert ranking
+    for epoch_id in ranking:
+        rows = board[board["epoch_id"] == epoch_id]
+        assert (rows["eligible"] & (rows["gross_rao"] > 0)).sum() >= 10, epoch_id
+        flags = report[report["epoch_id"] == epoch_id]
+        assert (flags["originality"] == 1).sum() > len(flags) / 2, epoch_id
+    assert not report[["plagiarism_suspected", "below_least_stake"]].any(axis=None)
+    assert report["case_id"].isna().all()
 
 
 @pytest.mark.slow
