@@ -65,14 +65,13 @@ def plagiarism_evidence(holdings: Holdings, params: ProtocolParams = QUANTA) -> 
     shall be known; lags are complete with ``plagiarism_window + plagiarism_max_lag`` epochs.
     """
     rules, last = params.security, len(holdings.epoch_ids)
-    copies = [
-        _copies(holdings, epoch, epoch - lag, params)
-        for epoch, lag in product(
-            range(max(0, last - rules.plagiarism_window), last), range(rules.plagiarism_max_lag + 1)
-        )
-        if epoch >= lag
-    ]
-    found = pd.concat([_EMPTY, *copies]).astype(_EMPTY.dtypes)
+    window = range(max(0, last - rules.plagiarism_window), last)
+    # Who copies in 3 of 4 epochs copies in one of the last 2: only such pairs are looked at before
+    searched = rules.plagiarism_window - rules.plagiarism_epochs + 1
+    copies = [_EMPTY, *_lagged(holdings, window[-searched:], None, params)]
+    pairs = pd.concat(copies)[["later", "earlier"]].drop_duplicates()
+    copies += _lagged(holdings, window[:-searched], pairs, params)
+    found = pd.concat(copies).astype(_EMPTY.dtypes)
     epochs = found.groupby(["later", "earlier"])["epoch"].transform("nunique").astype("int64")
     enough = found.assign(suspect_epochs=epochs)[epochs >= rules.plagiarism_epochs]
     if enough.empty:
@@ -93,14 +92,36 @@ _EMPTY = pd.DataFrame(
 )
 
 
-def _copies(holdings: Holdings, epoch: int, before: int, params: ProtocolParams) -> pd.DataFrame:
+def _lagged(
+    holdings: Holdings, epochs: range, pairs: pd.DataFrame | None, params: ProtocolParams
+) -> list[pd.DataFrame]:
+    """Copies of some epochs at each lag, of all pairs or of some."""
+    return [
+        _copies(holdings, epoch, epoch - lag, pairs, params)
+        for epoch, lag in product(epochs, range(params.security.plagiarism_max_lag + 1))
+        if epoch >= lag
+    ]
+
+
+def _copies(
+    holdings: Holdings,
+    epoch: int,
+    before: int,
+    pairs: pd.DataFrame | None,
+    params: ProtocolParams,
+) -> pd.DataFrame:
     """Pairs whose portfolios of two epochs are alike; both ways round within one epoch."""
     later, originals = holdings.held(epoch, params), _first_holders(holdings, before, params)
     earlier = originals @ holdings.held(before, params)
     sizes = np.diff(later.indptr), np.diff(earlier.indptr)
     in_use = _in_use(later, earlier)
     tables = [_EMPTY]
-    for i, j, shared in overlapping_blocks(later, earlier, params=params):
+    candidates = (
+        overlapping_blocks(later, earlier, params=params)
+        if pairs is None
+        else [_overlapping(later, earlier, pairs, params)]
+    )
+    for i, j, shared in candidates:
         units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
         alike = units >= in_units(params.security.plagiarism_shared_weight)
         i, j, shared, units = i[alike], j[alike], shared[alike], units[alike]
@@ -121,6 +142,18 @@ def _copies(holdings: Holdings, epoch: int, before: int, params: ProtocolParams)
         )
         tables.append(table[chance < np.log10(params.security.plagiarism_chance)])
     return pd.concat(tables)
+
+
+def _overlapping(
+    later: sparse.csr_array, earlier: sparse.csr_array, pairs: pd.DataFrame, params: ProtocolParams
+) -> tuple[IntArray, IntArray, IntArray]:
+    """What ``overlapping_blocks`` finds, among some pairs alone."""
+    i, j = (pairs[name].to_numpy(dtype=np.int64) for name in ("later", "earlier"))
+    shared = shared_units(later, earlier, i, j)
+    smaller = np.minimum(np.diff(later.indptr)[i], np.diff(earlier.indptr)[j])
+    share, of = params.security.ticker_overlap_threshold.as_integer_ratio()
+    holds = (shared > 0) & (shared * of >= smaller * share)
+    return i[holds], j[holds], shared[holds]
 
 
 def _first_holders(holdings: Holdings, epoch: int, params: ProtocolParams) -> sparse.csr_array:
