@@ -68,10 +68,14 @@ def plagiarism_evidence(holdings: Holdings, params: ProtocolParams = QUANTA) -> 
     window = range(max(0, last - rules.plagiarism_window), last)
     # Who copies in 3 of 4 epochs copies in one of the last 2: only such pairs are looked at before
     searched = rules.plagiarism_window - rules.plagiarism_epochs + 1
-    copies = [_EMPTY, *_lagged(holdings, window[-searched:], None, params)]
-    pairs = pd.concat(copies)[["later", "earlier"]].drop_duplicates()
-    copies += _lagged(holdings, window[:-searched], pairs, params)
-    found = pd.concat(copies).astype(_EMPTY.dtypes)
+    candidates = [_candidates(holdings, epoch, params) for epoch in window[-searched:]]
+    pairs = pd.concat([_EMPTY, *candidates])[["later", "earlier"]].drop_duplicates()
+    copies = [
+        _copies(holdings, epoch, epoch - lag, pairs, params)
+        for epoch, lag in product(window, range(rules.plagiarism_max_lag + 1))
+        if epoch >= lag
+    ]
+    found = pd.concat([_EMPTY, *copies]).astype(_EMPTY.dtypes)
     epochs = found.groupby(["later", "earlier"])["epoch"].transform("nunique").astype("int64")
     enough = found.assign(suspect_epochs=epochs)[epochs >= rules.plagiarism_epochs]
     if enough.empty:
@@ -92,56 +96,65 @@ _EMPTY = pd.DataFrame(
 )
 
 
-def _lagged(
-    holdings: Holdings, epochs: range, pairs: pd.DataFrame | None, params: ProtocolParams
-) -> list[pd.DataFrame]:
-    """Copies of some epochs at each lag, of all pairs or of some."""
-    return [
-        _copies(holdings, epoch, epoch - lag, pairs, params)
-        for epoch, lag in product(epochs, range(params.security.plagiarism_max_lag + 1))
-        if epoch >= lag
+def _candidates(holdings: Holdings, epoch: int, params: ProtocolParams) -> pd.DataFrame:
+    """Pairs that may be copies at some lag: one product with all that the other held lately.
+
+    Whoever shares enough tickers with one of the other's portfolios shares as many with their
+    union; the smallest of them is the size that counts.
+    """
+    earlier = [
+        _first_holders(holdings, before, params) @ holdings.held(before, params)
+        for before in range(max(0, epoch - params.security.plagiarism_max_lag), epoch + 1)
     ]
+    union = sparse.csr_array(sum(earlier[1:], start=earlier[0]))
+    union.data = np.ones_like(union.data)
+    sizes = np.array([np.diff(matrix.indptr) for matrix in earlier], dtype=np.int64)
+    smallest = np.where(sizes > 0, sizes, np.iinfo(np.int64).max).min(axis=0)
+    blocks = overlapping_blocks(
+        holdings.held(epoch, params),
+        union,
+        earlier_sizes=np.where(sizes.any(axis=0), smallest, 0),
+        params=params,
+    )
+    found = [(i, j) for i, j, _ in blocks]
+    empty = np.zeros(0, dtype=np.int64)
+    later, other = (np.concatenate([empty, *(pair[side] for pair in found)]) for side in (0, 1))
+    return pd.DataFrame({"later": later, "earlier": other})
 
 
 def _copies(
     holdings: Holdings,
     epoch: int,
     before: int,
-    pairs: pd.DataFrame | None,
+    pairs: pd.DataFrame,
     params: ProtocolParams,
 ) -> pd.DataFrame:
-    """Pairs whose portfolios of two epochs are alike; both ways round within one epoch."""
+    """Which of some pairs have portfolios of two epochs that are alike."""
     later, originals = holdings.held(epoch, params), _first_holders(holdings, before, params)
     earlier = originals @ holdings.held(before, params)
     sizes = np.diff(later.indptr), np.diff(earlier.indptr)
     in_use = _in_use(later, earlier)
-    tables = [_EMPTY]
-    candidates = (
-        overlapping_blocks(later, earlier, params=params)
-        if pairs is None
-        else [_overlapping(later, earlier, pairs, params)]
+    i, j, shared = _overlapping(later, earlier, pairs, params)
+    units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
+    alike = units >= in_units(params.security.plagiarism_shared_weight)
+    i, j, shared, units = i[alike], j[alike], shared[alike], units[alike]
+    one, other = sizes[0][i].astype(np.int64), sizes[1][j].astype(np.int64)
+    chance = overlap_log10_chance(np.full(len(i), in_use), one, other, shared)
+    table = pd.DataFrame(
+        {
+            "later": i,
+            "earlier": j,
+            "epoch": epoch,
+            "lag": epoch - before,
+            "shared_tickers": shared,
+            "smaller": np.minimum(one, other),
+            "shared_units": units,
+            "tickers_in_use": in_use,
+            "log10_chance": chance,
+        }
     )
-    for i, j, shared in candidates:
-        units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
-        alike = units >= in_units(params.security.plagiarism_shared_weight)
-        i, j, shared, units = i[alike], j[alike], shared[alike], units[alike]
-        one, other = sizes[0][i].astype(np.int64), sizes[1][j].astype(np.int64)
-        chance = overlap_log10_chance(np.full(len(i), in_use), one, other, shared)
-        table = pd.DataFrame(
-            {
-                "later": i,
-                "earlier": j,
-                "epoch": epoch,
-                "lag": epoch - before,
-                "shared_tickers": shared,
-                "smaller": np.minimum(one, other),
-                "shared_units": units,
-                "tickers_in_use": in_use,
-                "log10_chance": chance,
-            }
-        )
-        tables.append(table[chance < np.log10(params.security.plagiarism_chance)])
-    return pd.concat(tables)
+    unlikely: pd.DataFrame = table[chance < np.log10(params.security.plagiarism_chance)]
+    return unlikely
 
 
 def _overlapping(

@@ -171,18 +171,25 @@ def _ordered(one: IntArray, other: IntArray, value: FloatArray) -> Pairs:
 
 
 def overlapping_blocks(
-    later: sparse.csr_array, earlier: sparse.csr_array, *, params: ProtocolParams = QUANTA
+    later: sparse.csr_array,
+    earlier: sparse.csr_array,
+    *,
+    earlier_sizes: IntArray | None = None,
+    params: ProtocolParams = QUANTA,
 ) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
     """Pairs whose held tickers overlap by at least 90 % of the smaller portfolio, in parts.
 
     Both are ``[p, k]`` with 1 where a ticker is held and no stored zero. Gives rows of ``later``,
     rows of ``earlier`` and the number of shared tickers, exact; every ordered pair of two different
     rows is looked at. Where both are the same object, each pair comes once, the lower row first.
+    ``earlier_sizes`` replaces the number of tickers of each row of ``earlier``.
     """
     threshold = params.security.ticker_overlap_threshold
     share, of = threshold.as_integer_ratio()
     itself = later is earlier
     sizes = [np.diff(matrix.indptr).astype(np.int64) for matrix in (later, earlier)]
+    if earlier_sizes is not None:
+        sizes[1] = earlier_sizes
     held = np.concatenate(sizes)
     least = math.ceil(threshold * int(held[held > 0].min())) if held.any() else 1
     columns = sparse.csr_array(earlier.T)
