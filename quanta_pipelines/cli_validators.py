@@ -5,7 +5,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def validator_run(
     from quanta_pipelines.adapters.signal_store import StoreUnavailable
     from quanta_pipelines.backfill import Backfill, recorded_instance
     from quanta_pipelines.claimed_cells import as_json as claims_as_json
-    from quanta_pipelines.definitions import defs
+    from quanta_pipelines.definitions import build_defs
     from quanta_pipelines.peer import Peer
     from quanta_pipelines.resources import Platform
     from quanta_pipelines.validator_run import (
@@ -87,7 +87,8 @@ def validator_run(
                 f"{key_file} is of {pair.hotkey}, QUANTA_VALIDATOR_HOTKEY is "
                 f"{settings.validator_hotkey}"
             )
-        platform = Platform.from_settings(settings)
+        platform = replace(Platform.from_settings(settings), settles=False)
+        defs = build_defs(platform=platform)
         with Peer(address, pair) as peer:
 
             def attempt(one: Epoch) -> "EpochReport":

@@ -62,6 +62,7 @@ class Platform:
     data_docs: DataDocs
     params: ProtocolParams = QUANTA
     clock: Callable[[], datetime] = utc_now
+    settles: bool = True  # a second validator only scores: votes and payouts are its peer's
     refetch: bool = False  # ask vendors again where their kept replies would do
     chain_state: ChainState = field(default_factory=NoChainState)
 
@@ -176,30 +177,18 @@ class EpochRun:
             missing -= len(epoch.sessions)
         return found
 
-    def recent(self, table: str, gates: Sequence[str], *, epochs: int) -> dict[str, pd.DataFrame]:
-        """Published tables of the ``epochs`` before this one by id, not beyond the first epoch.
-
-        Raises as ``previous`` does.
-        """
-        found: dict[str, pd.DataFrame] = {}
-        epoch = self.epoch
-        while len(found) < epochs and not self._is_genesis(table, epoch):
-            epoch = epoch.previous()
-            found[epoch.id] = self._earlier(table, epoch, gates)
-        return found
-
     def earlier(
         self, table: str, gates: Sequence[str], epochs: int | None = None
-    ) -> list[pd.DataFrame]:
-        """Published tables of the epochs before this one, newest first: all, or the last few.
+    ) -> dict[str, pd.DataFrame]:
+        """Published tables of the epochs before this one by id, newest first: all, or the last few.
 
         Not beyond the first epoch. Raises as ``previous`` does.
         """
-        found: list[pd.DataFrame] = []
+        found: dict[str, pd.DataFrame] = {}
         epoch = self.epoch
         while (epochs is None or len(found) < epochs) and not self._is_genesis(table, epoch):
             epoch = epoch.previous()
-            found.append(self._earlier(table, epoch, gates))
+            found[epoch.id] = self._earlier(table, epoch, gates)
         return found
 
     def _is_genesis(self, table: str, epoch: Epoch) -> bool:

@@ -40,10 +40,8 @@ def validator_weights(
 @epoch_asset(ValidatorCollusion, due=voting_closes)
 def validator_collusion(run: EpochRun, validator_weights: pd.DataFrame) -> pd.DataFrame:
     """Looks for validators whose votes err alike, in this epoch and those just before."""
-    earlier = run.recent(
-        "validator_weights",
-        ValidatorWeights.gates(),
-        epochs=run.params.consensus.collusion_window - 1,
+    earlier = run.earlier(
+        "validator_weights", ValidatorWeights.gates(), run.params.consensus.collusion_window - 1
     )
     return collusion.collusion_table(
         {**earlier, run.id: validator_weights}, epoch_id=run.id, params=run.params

@@ -25,7 +25,7 @@ def integrity_flags(
     window = run.params.security.active_sessions
     gates = {"returns": PortfolioReturns.gates(), "prices": ValidatedPrices.gates()}
     earlier = {
-        "portfolios": run.earlier("portfolios", Portfolios.gates()),
+        "portfolios": run.earlier("portfolios", Portfolios.gates()).values(),
         "returns": run.history("portfolio_returns", gates["returns"], window),
         "prices": run.history("validated_prices", gates["prices"], window),
     }
@@ -50,10 +50,13 @@ def integrity_flags(
 
 
 def _opening(run: EpochRun, commitments: pd.DataFrame) -> integrity.Opening:
-    """What was known when the epoch opened; rewards count only where stakes are known."""
-    bonds = run.platform.store.snapshot(run.id).bonds
+    """What was known when the epoch opened; rewards count only where stakes are known.
+
+    Who does not settle has no rewards to weigh bonds with, and leaves S_min to who does.
+    """
+    bonds = run.platform.store.snapshot(run.id).bonds if run.platform.settles else {}
     epochs = run.params.security.min_stake_epochs
-    paid = run.earlier("rewards", Rewards.gates(), epochs) if bonds else []
+    paid = list(run.earlier("rewards", Rewards.gates(), epochs).values()) if bonds else []
     return integrity.Opening(
         committed=frozenset(commitments["hotkey"]),
         coldkeys=run.platform.store.participants.coldkeys(run.epoch.opens_at),
@@ -64,11 +67,13 @@ def _opening(run: EpochRun, commitments: pd.DataFrame) -> integrity.Opening:
 
 @epoch_asset(IntegrityCases)
 def integrity_cases(run: EpochRun, portfolio_similarity: pd.DataFrame) -> pd.DataFrame:
-    """Opens cases on suspicions, and moves those that wait by what an operator has written."""
+    """Opens cases on suspicions, and moves those that wait by what an operator has written.
+
+    Votes are only where epochs are settled: elsewhere no case of validators is opened.
+    """
     store, snapshot = run.platform.store, run.platform.store.snapshot(run.id)
-    votes = run.earlier(
-        "validator_weights", ValidatorWeights.gates(), run.params.consensus.collusion_window
-    )
+    window = run.params.consensus.collusion_window if run.platform.settles else 0
+    votes = list(run.earlier("validator_weights", ValidatorWeights.gates(), window).values())
     cases = integrity.case_table(
         integrity.suspicions(
             portfolio_similarity, integrity.agreeing_validators(votes, run.params), run.params

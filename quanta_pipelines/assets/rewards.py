@@ -36,7 +36,9 @@ def rewards(
         voted=not validator_weights.empty,
         cluster_members=integrity.further_members(integrity_flags),
         cases=case_money.case_money(
-            integrity_cases, run.earlier("ledger_entries", gates, epochs), run.id
+            integrity_cases,
+            list(run.earlier("ledger_entries", gates, epochs).values()),
+            run.id,
         ),
         params=run.params,
     )
