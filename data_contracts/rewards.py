@@ -14,11 +14,11 @@ from data_contracts.columns import (
     rao,
     text,
 )
-from data_contracts.contract import EpochTable
+from data_contracts.contract import EPOCH_ID, EpochTable
 
 ACCOUNT = (
-    r"^(issuance|external|pool|treasury|burn|carry|validators|owner"
-    r"|(miner|escrow|held|validator|operator):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
+    r"^(issuance|external|pool|treasury|burn|carry|validators|owner|restatement"
+    r"|(miner|escrow|held|validator|operator|stake):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
 )
 
 
@@ -55,15 +55,34 @@ class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger
 
 
 class LedgerEntries(
-    EpochTable, key=("entry",), invariants=("ledger_closes", "dividends_match_the_ledger")
+    EpochTable,
+    key=("entry",),
+    invariants=("ledger_closes", "dividends_match_the_ledger", "restatements_compensate"),
 ):
-    """One row per movement of money in the epoch: double entry, never negative."""
+    """One row per movement of money in the epoch: double entry, never negative, only ever added.
+
+    A restatement adds the reversal of every entry that counted, and the entries that count now.
+    """
 
     entry: int = count("Number of the movement within the epoch.", low=1)
+    version: int = count("Settlement that it belongs to, or takes back; 1 is the first.", low=1)
     from_account: str = pa.Field(str_matches=ACCOUNT, description="Account that pays.")
     to_account: str = pa.Field(str_matches=ACCOUNT, description="Account that receives.")
     amount_rao: int = pa.Field(gt=0, description="Amount, in rao (1 ALPHA = 10^9 rao).")
-    reason: str = text("What the movement is for.")
+    reason: str = text("What the movement is for; a reversal has that of what it takes back.")
+    reverses: Int = pa.Field(ge=1, nullable=True, description="Entry that this one takes back.")
+    booked_in: str = pa.Field(
+        str_matches=EPOCH_ID, description="Last settled epoch when it was posted."
+    )
+    posting: int = count("0 for the first settlement, else the restatement's number of all.")
+    note: str = text("Why the epoch was restated; empty for the first settlement.")
+
+    @pa.dataframe_check
+    @classmethod
+    def restatements_say_why(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """A note stands exactly where something was restated, and nothing else is taken back."""
+        first = frame["posting"] == 0
+        return (first == (frame["note"] == "")) & ~(first & frame["reverses"].notna())
 
     @pa.dataframe_check
     @classmethod

@@ -12,10 +12,11 @@ from data_contracts.rewards import LedgerEntries
 from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable, content_hash
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.protocol import statement
+from quanta_pipelines.protocol.ledger import posted
 from quanta_pipelines.protocol.portfolio import RAO
 
 TABLE = "ledger_entries"
-OWNERS = ("miner", "escrow", "held", "validator", "operator")  # kinds of accounts that a hotkey has
+OWNERS = ("miner", "escrow", "held", "validator", "operator", "stake")  # kinds of a hotkey's accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,9 @@ def audit(lake: Lake, epoch_id: str | None = None) -> Audit:
     loaded = {epoch: lake.load(TABLE, epoch) for epoch in known}
     if not loaded:
         return Audit((), (), ())
-    journal = pd.concat([each.frame for each in loaded.values()], ignore_index=True)
+    journal = pd.concat([posted(each.frame) for each in loaded.values()], ignore_index=True)
+    if epoch_id is not None:  # later epochs' books are closed to it
+        journal = journal[journal["booked_in"] <= epoch_id]
     shown = [epoch for epoch in known if epoch_id in (None, epoch)]
     found = statement.problems(journal).to_dict("records")
     return Audit(
@@ -109,7 +112,7 @@ def audit(lake: Lake, epoch_id: str | None = None) -> Audit:
 
 
 def _audited(epoch_id: str, ledger: pd.DataFrame, version: str) -> AuditedEpoch:
-    sides = statement.identity(ledger)
+    sides = statement.identity(posted(ledger))
     return AuditedEpoch(epoch_id, version, len(ledger), asdict(sides), sides.holds)
 
 

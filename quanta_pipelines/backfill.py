@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 
 from quanta_pipelines.automation import close_job, epoch_job, marts_job, quality_job
+from quanta_pipelines.contract_type import RESTATE_TAG
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.settings import PROJECT, Settings
 
@@ -90,20 +91,24 @@ class Backfill:
     instance: dg.DagsterInstance
 
     def epochs(
-        self, epochs: Iterable[Epoch], on_done: Callable[[Outcome], None] = lambda _: None
+        self,
+        epochs: Iterable[Epoch],
+        on_done: Callable[[Outcome], None] = lambda _: None,
+        *,
+        restate: str = "",
     ) -> list[Outcome]:
         """Run epochs oldest first; stop at the first that fails."""
         outcomes: list[Outcome] = []
         for epoch in sorted(epochs):
-            outcomes.append(self.epoch(epoch))
+            outcomes.append(self.epoch(epoch, restate=restate))
             on_done(outcomes[-1])
             if not outcomes[-1].succeeded:
                 break
         return outcomes
 
-    def epoch(self, epoch: Epoch) -> Outcome:
-        """Run everything of one epoch."""
-        return self._run(epoch_job.name, epoch.id)
+    def epoch(self, epoch: Epoch, *, restate: str = "") -> Outcome:
+        """Run everything of one epoch; ``restate`` says why a settled one is settled again."""
+        return self._run(epoch_job.name, epoch.id, restate)
 
     def scores(self, epoch: Epoch) -> Outcome:
         """Run an epoch up to the own scores, without votes and money."""
@@ -117,7 +122,7 @@ class Backfill:
         """Judge the published prices of an epoch; an odd one is a success with its warning."""
         return self._run(quality_job.name, epoch.id)
 
-    def _run(self, job: str, epoch_id: str | None) -> Outcome:
+    def _run(self, job: str, epoch_id: str | None, restate: str = "") -> Outcome:
         started = time.monotonic()
         checks_alone = job == quality_job.name  # Dagster gives such a job no partitions of its own
         partition = {PARTITION_NAME_TAG: epoch_id} if checks_alone and epoch_id else {}
@@ -126,7 +131,10 @@ class Backfill:
             partition_key=None if checks_alone else epoch_id,
             run_config=QUIET,
             raise_on_error=False,
-            tags=IN_THIS_PROCESS | partition | ({"quanta/epoch": epoch_id} if epoch_id else {}),
+            tags=IN_THIS_PROCESS
+            | partition
+            | ({"quanta/epoch": epoch_id} if epoch_id else {})
+            | ({RESTATE_TAG: restate} if restate else {}),
         )
         return Outcome(
             job=job,

@@ -13,7 +13,7 @@ import pandas as pd
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.contract_type import rows_table
 from quanta_pipelines.partitions import EPOCHS
-from quanta_pipelines.protocol import invariants, validator_collusion
+from quanta_pipelines.protocol import invariants, statement, validator_collusion
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
 
@@ -166,6 +166,11 @@ def ledger_closes(look: Look) -> pd.DataFrame:
     return invariants.open_accounts(look("ledger_entries"))
 
 
+def restatements_compensate(look: Look) -> pd.DataFrame:
+    """Each version that was replaced is taken back entry by entry, and nothing else is."""
+    return statement.uncompensated(look("ledger_entries"))
+
+
 # What an invariant reads besides its own table and the inputs of that table's asset: Dagster must
 # not evaluate it before they are published.
 ALSO_READS: dict[Invariant, list[str]] = {
@@ -194,6 +199,7 @@ INVARIANTS: dict[str, Invariant] = {
         dividends_match_the_ledger,
         payouts_match_the_ledger,
         ledger_closes,
+        restatements_compensate,
     )
 }
 

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quanta_pipelines import cli_analysis, cli_money, cli_signals, cli_validators
 from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
-from quanta_pipelines.cli_options import EpochId, EpochRange, json_option
+from quanta_pipelines.cli_options import EpochId, EpochRange, json_option, restate_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
@@ -52,18 +52,20 @@ def epoch_group() -> None:
 
 @epoch_group.command("run")
 @click.argument("epoch", type=EpochId())
+@restate_option
 @json_option
-def epoch_run(epoch: Epoch, *, as_json: bool) -> None:
+def epoch_run(epoch: Epoch, *, restate: str, as_json: bool) -> None:
     """Run everything of EPOCH, from raw prices to the ledger, and rebuild the marts."""
-    _backfill((epoch,), as_json=as_json)
+    _backfill((epoch,), as_json=as_json, restate=restate)
 
 
 @main.command()
 @click.argument("epochs", type=EpochRange())
+@restate_option
 @json_option
-def backfill(epochs: tuple[Epoch, ...], *, as_json: bool) -> None:
+def backfill(epochs: tuple[Epoch, ...], *, restate: str, as_json: bool) -> None:
     """Run the epochs A..B oldest first; stop at the first failed gate; build the marts once."""
-    _backfill(epochs, as_json=as_json)
+    _backfill(epochs, as_json=as_json, restate=restate)
 
 
 @main.command()
@@ -231,6 +233,7 @@ def _backfill(
     as_json: bool,
     before: Callable[[Epoch], None] = lambda _: None,
     talk: bool = True,
+    restate: str = "",
 ) -> list[Any]:
     """Run epochs with a progress bar, then the marts; leave with 1 when anything failed."""
     from quanta_pipelines.backfill import Backfill, recorded_instance
@@ -246,7 +249,7 @@ def _backfill(
         for epoch in sorted(epochs):
             progress.update(task, description=epoch.id)
             before(epoch)
-            outcomes.append(work.epoch(epoch))
+            outcomes.append(work.epoch(epoch, restate=restate))
             progress.advance(task)
             if not outcomes[-1].succeeded:
                 break

@@ -6,8 +6,25 @@ import click
 
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
+from quanta_pipelines.protocol.restatement import NOTE_LIMIT
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _why(_context: click.Context, _parameter: click.Parameter, reason: str | None) -> str:
+    if reason is None:
+        return ""
+    if not reason.strip() or len(reason) > NOTE_LIMIT:
+        raise click.BadParameter(f"say why, in 1 to {NOTE_LIMIT} characters")
+    return reason
+
+
+restate_option = click.option(
+    "--restate",
+    metavar="REASON",
+    callback=_why,
+    help="Settle what is settled again, and say why; without it a paid epoch stays as it is.",
+)
 
 
 class EpochId(click.ParamType[Epoch]):

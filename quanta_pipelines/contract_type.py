@@ -22,6 +22,7 @@ from data_contracts.tables import CONTRACTS, STAGE_OF, TABLES, table_name
 from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
+from quanta_pipelines.books import require_unsettled
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.protocol.epoch import Epoch, settles_at
 from quanta_pipelines.protocol.params import ProtocolParams
@@ -29,6 +30,7 @@ from quanta_pipelines.resources import EpochRun, Platform
 
 OWNERS = ["team:quanta"]
 SHOWN_ROWS = 20
+RESTATE_TAG = "quanta/restate"  # of a run that settles a settled epoch again; its value says why
 
 Frames = Mapping[str, pd.DataFrame]
 Link = dg.UrlMetadataValue | dg.PathMetadataValue
@@ -89,11 +91,17 @@ def epoch_asset(
         def step(
             context: dg.AssetExecutionContext,
         ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-            run = start_run(context.resources.platform, context.partition_key, due)
+            run = start_run(
+                context.resources.platform,
+                context.partition_key,
+                due,
+                restates=context.run.tags.get(RESTATE_TAG, ""),
+            )
             with explained():
                 frames = work(
                     run, {name: run.read(name, CONTRACTS[name].gates()) for name in inputs}
                 )
+                require_unsettled(run, frames)
             yield from write_audit_publish(run, frames)
 
         return step
@@ -102,7 +110,11 @@ def epoch_asset(
 
 
 def start_run(
-    platform: Platform, epoch_id: str, due: Callable[[Epoch, ProtocolParams], datetime]
+    platform: Platform,
+    epoch_id: str,
+    due: Callable[[Epoch, ProtocolParams], datetime],
+    *,
+    restates: str = "",
 ) -> EpochRun:
     """The run of one epoch; refuses an epoch before its prices, votes or disputes are final."""
     epoch = Epoch.parse(epoch_id)
@@ -112,7 +124,7 @@ def start_run(
         raise dg.Failure(
             f"too early: {epoch_id} {reason} {moment:%Y-%m-%d %H:%M} UTC", allow_retries=False
         )
-    return EpochRun(platform, epoch)
+    return EpochRun(platform, epoch, restates=restates)
 
 
 @contextmanager
@@ -167,7 +179,13 @@ def rows_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
 
 def _published(run: EpochRun, name: str, frame: pd.DataFrame) -> dg.MaterializeResult[None]:
     lake = run.platform.lake
-    version = lake.publish(name, run.id, frame, **run.platform.stamp())
+    version = lake.publish(
+        name,
+        run.id,
+        frame,
+        **run.platform.stamp(),
+        unless_changed=run.publications.get(name),
+    )
     lake.record_verdict(
         name,
         run.id,

@@ -145,7 +145,7 @@ def _computed(
     """The epoch's tables as a run would make them now, and the first contract that breaks."""
     votes = before["validator_weights"]
     others = StoredVotes(platform.store, votes[votes["validator"] != platform.own_validator])
-    run = EpochRun(replace(platform, store=others), epoch)
+    run = EpochRun(replace(platform, store=others), epoch, restates="impact of a correction")
     tables: Frames = {}
     for step in steps_in_order():
         try:

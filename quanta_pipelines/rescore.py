@@ -7,7 +7,6 @@ The steps are those of the assets. Nothing is published.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import pandas as pd
 
@@ -19,22 +18,18 @@ from quanta_pipelines.adapters.table_format import from_parquet, to_parquet
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import EpochRun, Platform
 from quanta_pipelines.steps import steps_in_order
+from quanta_pipelines.table_difference import CellDifference, cell_in_words, first_difference
+
+__all__ = [
+    "CellDifference",
+    "StoredVotes",
+    "TableComparison",
+    "comparison_lines",
+    "first_difference",
+    "rescore",
+]
 
 VOTES = "validator_weights"
-ROW = "row"  # stands for a column where one side lacks the whole row
-NO_COLUMN = "no such column"
-
-Cells: TypeAlias = dict[tuple[str | None, ...], Mapping[str, str | None]]
-
-
-@dataclass(frozen=True)
-class CellDifference:
-    """The first cell, by row key and then by column, that is not the same; an empty one is None."""
-
-    key: Mapping[str, str | None]
-    column: str
-    stored: str | None
-    recomputed: str | None
 
 
 @dataclass(frozen=True)
@@ -117,24 +112,6 @@ def compare(
     return replace(found, difference=difference, reason="; ".join(filter(None, reasons)))
 
 
-def first_difference(
-    stored: pd.DataFrame, recomputed: pd.DataFrame, key: Sequence[str]
-) -> CellDifference | None:
-    """The first cell whose text differs, in the order of the stored rows; new rows come last."""
-    columns = list(dict.fromkeys([*stored.columns, *recomputed.columns]))
-    left, right = _cells(stored, key), _cells(recomputed, key)
-    for at in dict.fromkeys([*left, *right]):
-        named = dict(zip(key, at, strict=True))
-        if at not in left or at not in right:
-            texts = ["present" if at in side else "absent" for side in (left, right)]
-            return CellDifference(named, ROW, *texts)
-        for column in columns:
-            before, now = (side[at].get(column, NO_COLUMN) for side in (left, right))
-            if before != now:
-                return CellDifference(named, column, before, now)
-    return None
-
-
 def comparison_lines(comparisons: Sequence[TableComparison]) -> list[str]:
     """One line a table, for people; ``dataclasses.asdict`` gives the same for machines."""
     width = max((len(found.table) for found in comparisons), default=0)
@@ -146,14 +123,8 @@ def _verdict(found: TableComparison) -> str:
         return f"identical  {found.rows} rows  {found.recomputed_hash[:12]}"
     parts = ["differs"]
     if (cell := found.difference) is not None:
-        place = ", ".join(f"{name} {value}" for name, value in cell.key.items())
-        texts = [_shown(cell.stored), _shown(cell.recomputed)]
-        parts.append(f"{place}: {cell.column} is {texts[0]} stored, {texts[1]} recomputed")
+        parts.append(cell_in_words(cell))
     return "  ".join([*parts, *([f"({found.reason})"] if found.reason else [])])
-
-
-def _shown(text: str | None) -> str:
-    return "empty" if text is None else text or "''"
 
 
 def _run_on_stored_votes(platform: Platform, epoch: Epoch) -> EpochRun:
@@ -161,7 +132,7 @@ def _run_on_stored_votes(platform: Platform, epoch: Epoch) -> EpochRun:
     votes = platform.lake.read(VOTES, epoch.id)  # an audit reads what stands there
     others = votes[votes["validator"] != platform.own_validator]
     recorded = replace(platform, store=StoredVotes(platform.store, others))
-    return EpochRun(recorded, epoch)
+    return EpochRun(recorded, epoch, replays=True)
 
 
 def _other_rules(version: Version, stamp: Mapping[str, str]) -> list[str]:
@@ -172,12 +143,3 @@ def _other_rules(version: Version, stamp: Mapping[str, str]) -> list[str]:
         for name in stored
         if stored[name] != stamp[name]
     ]
-
-
-def _cells(frame: pd.DataFrame, key: Sequence[str]) -> Cells:
-    """Rows by their key, every cell as text; a float's text has all its digits."""
-    rows = [
-        {str(column): None if pd.isna(cell) else str(cell) for column, cell in row.items()}
-        for row in frame.astype(object).to_dict("records")
-    ]
-    return {tuple(row[column] for column in key): row for row in rows}

@@ -3,7 +3,7 @@
 ``Platform`` is built once per run from the settings; tests hand in their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -118,6 +118,9 @@ class EpochRun:
     inputs: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, dg.MetadataValue[Any]] = field(default_factory=dict)  # beside the table
     through: date = date.max  # a running epoch is looked at up to a session
+    restates: str = ""  # why an operator settles a settled epoch again
+    replays: bool = False  # computes what was published again, and publishes nothing
+    publications: dict[str, Mapping[str, int]] = field(default_factory=dict)  # publish unless more
 
     @property
     def sessions(self) -> tuple[date, ...]:
@@ -150,7 +153,7 @@ class EpochRun:
 
         Raises ``MissingTable`` that names the epoch to run first.
         """
-        if self._is_genesis(table, self.epoch):
+        if self.is_genesis(table, self.epoch):
             return None
         return self._earlier(table, self.epoch.previous(), gates)
 
@@ -171,7 +174,7 @@ class EpochRun:
         """
         found: list[pd.DataFrame] = []
         epoch, missing = self.epoch, sessions
-        while missing > 0 and not self._is_genesis(table, epoch):
+        while missing > 0 and not self.is_genesis(table, epoch):
             epoch = epoch.previous()
             found.append(self._earlier(table, epoch, gates))
             missing -= len(epoch.sessions)
@@ -186,12 +189,12 @@ class EpochRun:
         """
         found: dict[str, pd.DataFrame] = {}
         epoch = self.epoch
-        while (epochs is None or len(found) < epochs) and not self._is_genesis(table, epoch):
+        while (epochs is None or len(found) < epochs) and not self.is_genesis(table, epoch):
             epoch = epoch.previous()
             found[epoch.id] = self._earlier(table, epoch, gates)
         return found
 
-    def _is_genesis(self, table: str, epoch: Epoch) -> bool:
+    def is_genesis(self, table: str, epoch: Epoch) -> bool:
         """Whether nothing comes before an epoch; the setting may not cut a history that exists."""
         if epoch > self.platform.genesis:
             return False

@@ -3,9 +3,11 @@
 Names are relative to the root, with ``/``. What the files mean is ``lake``'s business.
 """
 
+import fcntl
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -58,6 +60,46 @@ class AtomicFiles:
         else:
             self._system.pipe_file(self.path(name), data)  # one PUT: all of it or nothing
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Put ``data`` there unless the name is taken; says whether it was free.
+
+        Of two that ask at once one is told so. On an object store this is its conditional write.
+        """
+        if isinstance(self._system, LocalFileSystem):
+            return _link(Path(self.path(name)), data)
+        try:
+            self._system.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def below(self, folder: str) -> list[str]:
+        """Every file in a folder and its folders, relative to it, sorted."""
+        top = self.path(folder)
+        try:
+            found = self._system.find(top)
+        except FileNotFoundError:
+            return []
+        return sorted(path[len(top) + 1 :] for path in found)
+
+    @contextmanager
+    def alone(self, folder: str) -> Iterator[None]:
+        """Hold a folder that no other process holds; the kernel takes it from one that is killed.
+
+        An object store has no such thing: there ``create`` alone decides.
+        """
+        if not isinstance(self._system, LocalFileSystem):
+            yield
+            return
+        path = Path(self.path(folder))
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     @property
     def _system(self) -> AbstractFileSystem:
         # Listings are not cached: another process may have published since.
@@ -77,6 +119,25 @@ def _replace(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def _link(path: Path, data: bytes) -> bool:
+    """Write beside ``path``, flush, then take its name if nobody has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,13 +1,15 @@
 """Tables by epoch: what is current, every version ever published, and the verdicts of the gates.
 
-``<root>/<table>/<epoch_id>.parquet`` is current, ``_versions/<epoch_id>/<content_hash>.parquet``
-beside it keeps each publication, ``_gates/<epoch_id>/<check>.json`` what a check said. The root is
-a folder or any fsspec URL. A reader sees the old file or the new one, never a part of one.
+``<root>/<table>/<epoch_id>.parquet`` is current. Beside it ``_versions/<epoch_id>/<hash>.parquet``
+keeps each publication, ``_order/<epoch_id>/<number>.json`` says which came when, and
+``_gates/<epoch_id>/<check>.json`` what a check said. The root is a folder or any fsspec URL. A
+reader sees the old file or the new one, never a part of one.
 """
 
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
@@ -20,6 +22,7 @@ from quanta_pipelines.adapters.code_version import code_version
 from quanta_pipelines.adapters.table_format import content_hash, from_parquet, to_parquet
 
 __all__ = [
+    "ChangedMeanwhile",
     "GateNotPassed",
     "GateVerdict",
     "InvalidName",
@@ -45,6 +48,10 @@ class MissingTable(LookupError):
 
 class GateNotPassed(RuntimeError):
     """A table whose current version has not passed a check that its reader asks for."""
+
+
+class ChangedMeanwhile(RuntimeError):
+    """A table that another process published since it was read for this publication."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +102,14 @@ class Lake:
         *,
         params_version: str,
         code_version: str,
+        unless_changed: Mapping[str, int] | None = None,
     ) -> Version:
-        """Make ``frame`` the table's current version, rows in the order given."""
+        """Make ``frame`` the table's current version, rows in the order given.
+
+        ``unless_changed`` is what ``publications`` said when the publisher read the table: it then
+        publishes only if nobody published the table since, for any epoch, and else raises
+        ``ChangedMeanwhile``. What is current already may be published again.
+        """
         current, versions = _current(table, epoch_id), _versions(table, epoch_id)
         hashed = content_hash(frame, table)
         stamps = {
@@ -107,7 +120,14 @@ class Lake:
         }
         data = to_parquet(frame, table, stamps)
         self._files.write(f"{versions}/{hashed}.parquet", data)
-        self._files.write(current, data)
+        if unless_changed is None:
+            while not self._numbered(table, epoch_id, hashed):
+                pass  # another process took the number; the next one is free or taken by the same
+            self._files.write(current, data)
+        else:
+            with self._files.alone(_order(table)):
+                self._claim(table, epoch_id, hashed, unless_changed)
+                self._files.write(current, data)
         return _version(table, self._files.path(current), stamps, rows=len(frame))
 
     def load(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> Loaded:
@@ -142,6 +162,14 @@ class Lake:
             return str(error)
         return None
 
+    def passed(self, table: str, epoch_id: str, gates: Sequence[str]) -> bool:
+        """Whether the gates have passed on what is current, whatever became of what it rests on."""
+        if not self.exists(table, epoch_id):
+            return False
+        held = self.version(table, epoch_id).content_hash
+        verdicts = [self.verdict(table, epoch_id, check) for check in gates]
+        return all(v is not None and v.passed and v.content_hash == held for v in verdicts)
+
     def exists(self, table: str, epoch_id: str) -> bool:
         """Whether the table has a current version for the epoch."""
         return self._files.exists(_current(table, epoch_id))
@@ -156,10 +184,51 @@ class Lake:
         return tuple(stem for stem in stems if _EPOCH.fullmatch(stem))
 
     def versions(self, table: str, epoch_id: str) -> tuple[Version, ...]:
-        """Every version ever published, ordered by content hash."""
+        """Every version ever published, in the order in which each was first published.
+
+        Those of a lake that kept no order yet come first, by content hash.
+        """
         folder = _versions(table, epoch_id)
         hashes = [h for h in self._files.stems(folder, ".parquet") if _HASH.fullmatch(h)]
+        first = {h: at for at, h in reversed(list(enumerate(self.published(table, epoch_id))))}
+        hashes.sort(key=lambda h: first.get(h, -1))
         return tuple(self._stamped(table, epoch_id, f"{folder}/{h}.parquet") for h in hashes)
+
+    def published(self, table: str, epoch_id: str) -> tuple[str, ...]:
+        """Content hashes in the order of publication; one that came back stands there again."""
+        folder = _order(table, epoch_id)
+        names = self._files.stems(folder, ".json")
+        texts = [self._files.read(f"{folder}/{name}.json") for name in names]
+        return tuple(json.loads(text)["content_hash"] for text in texts)
+
+    def publications(self, table: str) -> dict[str, int]:
+        """How often a table was published, by epoch: what a publication may be conditional on."""
+        names = self._files.below(_order(table))
+        return dict(Counter(name.partition("/")[0] for name in names if name.endswith(".json")))
+
+    def _claim(
+        self, table: str, epoch_id: str, hashed: str, unless_changed: Mapping[str, int]
+    ) -> None:
+        """Take the next number for a conditional publication, or say what came in between."""
+        said = self.published(table, epoch_id)
+        if said and said[-1] == hashed:
+            return
+        now = self.publications(table)
+        changed = [e for e in sorted(now) if now[e] != unless_changed.get(e, 0)]
+        if changed or not self._numbered(table, epoch_id, hashed):
+            raise ChangedMeanwhile(
+                f"{table} of {', '.join(changed) or epoch_id} was published by another process "
+                f"since this one read it; {table} {epoch_id} is not published: run it again"
+            )
+
+    def _numbered(self, table: str, epoch_id: str, hashed: str) -> bool:
+        """Give the next number to a publication; False where another process took it first."""
+        said = self.published(table, epoch_id)
+        if said and said[-1] == hashed:
+            return True
+        text = json.dumps({"content_hash": hashed}) + "\n"
+        name = f"{_order(table, epoch_id)}/{len(said) + 1:06}.json"
+        return self._files.create(name, text.encode())
 
     def read_version(self, table: str, epoch_id: str, content_hash: str) -> pd.DataFrame:
         """One version by its content, current or not."""
@@ -277,6 +346,11 @@ def _gate(table: str, epoch_id: str, check: str) -> str:
 
 def _versions(table: str, epoch_id: str) -> str:
     return f"{_valid(_NAME, table)}/_versions/{_valid(_EPOCH, epoch_id)}"
+
+
+def _order(table: str, epoch_id: str | None = None) -> str:
+    folder = f"{_valid(_NAME, table)}/_order"
+    return folder if epoch_id is None else f"{folder}/{_valid(_EPOCH, epoch_id)}"
 
 
 def _valid(form: re.Pattern[str], name: str) -> str:

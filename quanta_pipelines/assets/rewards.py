@@ -3,8 +3,9 @@
 import pandas as pd
 
 from data_contracts.rewards import LedgerEntries, Rewards
+from quanta_pipelines import books
 from quanta_pipelines.contract_type import Frames, epoch_asset
-from quanta_pipelines.protocol import case_money, integrity, ledger, settlement
+from quanta_pipelines.protocol import case_money, integrity, settlement
 from quanta_pipelines.protocol.epoch import distribution_starts
 from quanta_pipelines.resources import EpochRun
 
@@ -31,7 +32,7 @@ def rewards(
         validator_results,
         emission_rao=snapshot.emission_rao,
         external_rao=snapshot.external_rao,
-        carry_in_rao=ledger.carry_of(run.previous("ledger_entries", gates)),
+        carry_in_rao=books.carry_in(run),
         epoch_id=run.id,
         voted=not validator_weights.empty,
         cluster_members=integrity.further_members(integrity_flags),
@@ -42,4 +43,4 @@ def rewards(
         ),
         params=run.params,
     )
-    return {"rewards": tables.rewards, "ledger_entries": tables.ledger_entries}
+    return {"rewards": tables.rewards, "ledger_entries": books.posted(run, tables.moved)}

@@ -78,17 +78,16 @@ def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> lis
     by_arrival = params.scoring.tie_order == "arrival"
     ordered = list(entries) if by_arrival else sorted(entries, key=attrgetter("hotkey"))
     ordered.sort(key=attrgetter("score"), reverse=True)  # stable: ties keep their order
+    scores = [entry.score for entry in ordered]
     ranks: list[int] = []
-    for at, entry in enumerate(ordered):
-        tied = not by_arrival and at > 0 and entry.score == ordered[at - 1].score
-        ranks.append(ranks[-1] if tied else at + 1)
-    supported = [entry.score > 0 for entry in ordered]
+    for at, (score, before) in enumerate(zip(scores, [None, *scores], strict=False), 1):
+        ranks.append(ranks[-1] if score == before and not by_arrival else at)
+    supported = [score > 0 for score in scores]
     tiers = settled_tiers(np.array(ranks, dtype=np.int64), supported, params)
     final = _final_tiers(ordered, ranks, tiers, params)
-    return [
-        Line(entry, *_kept(entry.ante_rao, settled, params), rank, tier, settled)
-        for entry, rank, tier, settled in zip(ordered, ranks, tiers, final, strict=True)
-    ]
+    kept = _kept([entry.ante_rao for entry in ordered], final, params)
+    rows = zip(ordered, *kept, ranks, tiers, final, strict=True)
+    return list(map(Line._make, rows))
 
 
 def _final_tiers(
@@ -116,10 +115,19 @@ def _final_tiers(
     ]
 
 
-def _kept(ante_rao: int, tier: PerformanceTier, params: ProtocolParams) -> tuple[int, int]:
-    """What of a ranked miner's ante comes back, and what is burned."""
-    if tier == PerformanceTier.PENALTY_BAND:
-        return 0, part(params.tokenomics.loser_ante_burn, ante_rao)
-    if tier in WINNING and params.tokenomics.ante_mode == "pooled":
-        return 0, 0
-    return ante_rao, 0
+def _kept(
+    antes: Sequence[int], tiers: Sequence[PerformanceTier], params: ProtocolParams
+) -> tuple[list[int], list[int]]:
+    """What of each ranked miner's ante comes back, and what is burned."""
+    forfeits = PerformanceTier.PENALTY_BAND
+    stakes = WINNING if params.tokenomics.ante_mode == "pooled" else ()
+    numerator, denominator = params.tokenomics.loser_ante_burn.as_integer_ratio()
+    returned = [
+        0 if tier is forfeits or tier in stakes else ante
+        for ante, tier in zip(antes, tiers, strict=True)
+    ]
+    burned = [
+        ante * numerator // denominator if tier is forfeits else 0
+        for ante, tier in zip(antes, tiers, strict=True)
+    ]
+    return returned, burned

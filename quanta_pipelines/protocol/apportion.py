@@ -21,11 +21,14 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     if whole == 0:
         raise ProtocolError(f"{total} cannot be shared among {len(weights)} weights of 0")
-    quotas = [divmod(total * weight, whole) for weight in weights]
-    parts = [part for part, _ in quotas]
-    order = sorted(range(len(weights)), key=lambda at: -quotas[at][1])
-    for at in order[: total - sum(parts)]:
-        parts[at] += 1
+    products = [total * weight for weight in weights]
+    parts = [product // whole for product in products]
+    left_over = total - sum(parts)
+    if left_over:
+        remainders = [product % whole for product in products]
+        largest = sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)  # stable
+        for at in largest[:left_over]:
+            parts[at] += 1
     return parts
 
 

@@ -336,6 +336,7 @@ def unmatched_dividends(results: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataF
 
     Where anything was earned, all of it is paid: nothing stays in ``validators``.
     """
+    ledger = _counting(ledger)
     emitted = int(ledger.loc[ledger["to_account"] == "validators", "amount_rao"].sum())
     paid = ledger[ledger["to_account"].str.startswith("validator:")]
     moved = paid["amount_rao"].groupby(paid["to_account"].str.removeprefix("validator:")).sum()
@@ -361,8 +362,9 @@ def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFra
 
     What a dismissed case frees was paid in an earlier epoch.
     """
-    freed = ledger["from_account"].str.startswith("held:")
-    to_miners = ledger[ledger["to_account"].str.startswith("miner:") & ~freed]
+    counting = _counting(ledger)
+    paid_out = counting["reason"].isin(["ante_refunded", "ante_returned", "reward"])
+    to_miners = counting[paid_out & counting["to_account"].str.startswith("miner:")]
     moved = to_miners.groupby(to_miners["to_account"].str.removeprefix("miner:"))[
         "amount_rao"
     ].sum()
@@ -372,19 +374,27 @@ def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFra
     return both[both["payout_rao"] != both["moved_rao"]].rename_axis("hotkey").reset_index()
 
 
+def _counting(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Movements that were not taken back and take nothing back."""
+    taken_back = ledger["entry"].isin(ledger["reverses"].dropna())
+    return ledger[ledger["reverses"].isna() & ~taken_back]
+
+
 def open_accounts(ledger: pd.DataFrame) -> pd.DataFrame:
     """Accounts that do not end as they must: pool and escrows at zero, none of ours below it.
 
     What was burned never moves, so an account ``burn`` that pays is wrong whatever it holds. The
-    carry starts with what it hands over in its first movement of the epoch.
+    carry starts with what it hands over in its first movement of the epoch. After a restatement the
+    treasury may have made good what was burned, with money of other epochs.
     """
     paid = ledger.groupby("from_account")["amount_rao"].sum()
     received = ledger.groupby("to_account")["amount_rao"].sum()
     accounts = received.index.union(paid.index)
     balance = (_whole(received, accounts) - _whole(paid, accounts)).rename("balance_rao")
     name = balance.index.to_series()
-    must_be_zero = (name == "pool") | name.str.startswith("escrow:")
-    internal = name.isin([account for account in INTERNAL_ACCOUNTS if account != "carry"])
+    must_be_zero = name.isin(["pool", "restatement"]) | name.str.startswith("escrow:")
+    elsewhere = {"carry", "treasury"} if (ledger["posting"] > 0).any() else {"carry"}
+    internal = name.isin([account for account in INTERNAL_ACCOUNTS if account not in elsewhere])
     undone = (name == "burn") & name.isin(paid.index)
     wrong = (must_be_zero & (balance != 0)) | (internal & (balance < 0)) | undone
     return balance[wrong].rename_axis("account").reset_index()

@@ -1,10 +1,11 @@
 """Every movement of an epoch's money, from account to account, and what the accounts then hold.
 
 Double entry: what leaves one account enters another, so nothing is lost by construction. Antes wait
-in escrow, all other money of the epoch passes through the pool. Amounts come from ``rewards``.
+in escrow, all other money of the epoch passes through the pool. Amounts come from ``rewards``; how
+a settled epoch is posted anew is in ``restatement``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,14 +17,21 @@ from quanta_pipelines.protocol.rewards import Settlement
 ISSUANCE, EXTERNAL = "issuance", "external"  # money from outside comes from here
 POOL, TREASURY, BURN, CARRY = "pool", "treasury", "burn", "carry"
 VALIDATORS, OWNER = "validators", "owner"
+RESTATEMENT = "restatement"  # stands in for burn, treasury and carry; empty after each restatement
+NETWORK = (BURN, TREASURY, CARRY)
 
-_COLUMNS = {
+COLUMNS = {
     "epoch_id": "object",
     "entry": "int64",
+    "version": "int64",
     "from_account": "object",
     "to_account": "object",
     "amount_rao": "int64",
     "reason": "object",
+    "reverses": "Int64",  # the entry that this one takes back
+    "booked_in": "object",  # the last settled epoch when this was posted
+    "posting": "int64",  # 0 for a settlement; restatements of all epochs are numbered from 1
+    "note": "object",  # why it was restated
 }
 
 
@@ -120,19 +128,42 @@ def _spending(settlement: Settlement) -> Iterator[Movement]:
     yield Movement(POOL, CARRY, settlement.carry_out_rao, "carry_out")
 
 
-def ledger_table(moved: list[Movement], epoch_id: str) -> pd.DataFrame:
-    """Table ``LedgerEntries``: one row per movement, numbered in their order."""
+def ledger_table(moved: Sequence[Movement], epoch_id: str) -> pd.DataFrame:
+    """Table ``LedgerEntries`` of a first settlement: a row per movement, numbered in order."""
     table = pd.DataFrame(
         {
             "epoch_id": epoch_id,
             "entry": range(1, len(moved) + 1),
+            "version": 1,
             "from_account": [movement.from_account for movement in moved],
             "to_account": [movement.to_account for movement in moved],
             "amount_rao": [movement.amount_rao for movement in moved],
             "reason": [movement.reason for movement in moved],
-        }
+            "reverses": pd.NA,
+            "booked_in": epoch_id,
+            "posting": 0,
+            "note": "",
+        },
+        columns=list(COLUMNS),
     )
-    return table.astype(_COLUMNS)
+    return table.astype(COLUMNS)
+
+
+def posted(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A ledger with all columns: before restatements were posted there was one version of each."""
+    if "posting" in ledger:
+        return ledger
+    table = ledger.assign(version=1, booked_in=ledger["epoch_id"], posting=0, note="")
+    table["reverses"] = pd.array([pd.NA] * len(table), dtype="Int64")
+    return table[list(COLUMNS)].astype(COLUMNS)
+
+
+def standing(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The movements that count: neither taken back, nor taking back, nor covering a difference."""
+    between = {RESTATEMENT, *NETWORK}
+    covers = ledger["from_account"].isin(between) & ledger["to_account"].isin(between)
+    taken_back = ledger["entry"].isin(ledger["reverses"].dropna())
+    return ledger[ledger["reverses"].isna() & ~taken_back & ~covers]
 
 
 def balances(ledger: pd.DataFrame) -> "pd.Series[int]":
@@ -150,8 +181,17 @@ def pool_balance(ledger: pd.DataFrame) -> int:
     return int(balances(ledger).get(POOL, 0))
 
 
-def carry_of(ledger: pd.DataFrame | None) -> int:
-    """What an epoch hands over: the next one's carry-in, in rao; nothing before the first epoch."""
-    if ledger is None:
-        return 0
-    return int(ledger.loc[ledger["to_account"] == CARRY, "amount_rao"].sum())
+def carry_of(ledgers: Iterable[pd.DataFrame], epoch_id: str) -> int:
+    """What an epoch hands over to the next one: its carry-in, in rao.
+
+    ``ledgers`` are the epoch's own and those of earlier epochs that were restated while it was the
+    last settled one. An epoch takes the carry whole, so what it hands over is what was booked in it
+    afterwards: its own carry-out, and what restatements then took from it or added.
+    """
+    moved = 0
+    for ledger in ledgers:
+        booked = ledger[ledger["booked_in"] == epoch_id]
+        moved += sum(booked.loc[booked["to_account"] == CARRY, "amount_rao"].tolist())
+        taken = (booked["from_account"] == CARRY) & (booked["posting"] > 0)
+        moved -= sum(booked.loc[taken, "amount_rao"].tolist())
+    return moved

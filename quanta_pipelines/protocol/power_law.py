@@ -4,10 +4,10 @@
 decimal arithmetic used here is defined to the digit.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from itertools import groupby
 from math import lcm
 
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
@@ -28,10 +28,13 @@ def winner_weights(
     """
     rules = params.tokenomics
     weights = position_weights(len(ranks), rules.power_law_gamma)
-    sizes = [len(list(tied)) for _, tied in groupby(ranks)]
+    sizes = list(Counter(ranks).values())  # best first, so equal ranks stand together
     scale = lcm(*sizes)
     shared: list[int] = []
     for size in sizes:
+        if size == 1:
+            shared.append(weights[len(shared)] * scale)
+            continue
         positions = weights[len(shared) : len(shared) + size]
         shared += [sum(positions) * (scale // size)] * size
     if rules.ante_theta == 0 or not any(antes):

@@ -6,7 +6,7 @@ where each rao moves, and the tables, live in ``ledger``.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Integral
@@ -152,9 +152,7 @@ def settle(
     lines = placed([entry for entry in entries if entry.hotkey not in refused], params)
     pot = _pot(lines, emission.miners_rao + external_rao, carry_in_rao, params)
     rewards = _rewards(lines, pot.winners_rao, params)
-    allocations = tuple(
-        _allocation(line, rewards.get(line.entry.hotkey, _NOTHING), params) for line in lines
-    )
+    allocations = _allocations(lines, rewards, params)
     fees = sum(each.fee_rao for each in allocations)
     fee_burned = part(rules.network_fee_burn, fees) if rules.fee_burned else 0
     return Settlement(
@@ -242,8 +240,8 @@ def _exact_score(entry: RewardEntry) -> Decimal:
 
 def _pot(lines: Sequence[Line], income_rao: int, carry_in_rao: int, params: ProtocolParams) -> _Pot:
     """The rake is taken from all that came in, but never from what must go back or be burned."""
-    staked = sum(line.entry.ante_rao for line in lines if line.entry.standing in AT_STAKE)
-    stays = sum(line.entry.ante_rao - line.returned_rao - line.burned_rao for line in lines)
+    staked = sum([line.entry.ante_rao for line in lines if line.entry.standing in AT_STAKE])
+    stays = sum([line.entry.ante_rao - line.returned_rao - line.burned_rao for line in lines])
     carry = carry_in_rao // params.tokenomics.carry_in_divisor
     available = income_rao + carry + stays
     due = part(params.tokenomics.rake, income_rao + staked)
@@ -259,30 +257,35 @@ def _rewards(lines: Sequence[Line], pool_rao: int, params: ProtocolParams) -> di
     ranks = [line.rank for line in winners]
     weights = winner_weights(ranks, [line.entry.ante_rao for line in winners], params)
     whole = sum(weights)
-    return {
-        line.entry.hotkey: _Reward(weight / whole, gross)
-        for line, weight, gross in zip(
-            winners, weights, largest_remainder(pool_rao, weights), strict=True
+    shares = [weight / whole for weight in weights]
+    rewards = map(_Reward, shares, largest_remainder(pool_rao, weights))
+    return dict(zip([line.entry.hotkey for line in winners], rewards, strict=True))
+
+
+def _allocations(
+    lines: Sequence[Line], rewards: Mapping[str, _Reward], params: ProtocolParams
+) -> tuple[Allocation, ...]:
+    """One row per line, its fields by position: with names the rows alone take half the time."""
+    numerator, denominator = params.tokenomics.network_fee.as_integer_ratio()
+    found, ranked = [], Standing.RANKED
+    for entry, returned, burned, rank, tier, final_tier in lines:
+        weight, gross = rewards.get(entry.hotkey, _NOTHING)
+        fee = gross * numerator // denominator
+        found.append(
+            Allocation(
+                entry.hotkey,
+                str(entry.standing),
+                entry.eligible and entry.standing == ranked,
+                rank or None,
+                tier,
+                final_tier,
+                weight,
+                entry.ante_rao,
+                gross,
+                fee,
+                gross - fee + returned,
+                returned,
+                burned,
+            )
         )
-    }
-
-
-def _allocation(line: Line, reward: _Reward, params: ProtocolParams) -> Allocation:
-    entry = line.entry
-    gross = reward.gross_rao
-    fee = part(params.tokenomics.network_fee, gross) if gross else 0
-    return Allocation(
-        hotkey=entry.hotkey,
-        standing=str(entry.standing),
-        eligible=entry.eligible and entry.standing == Standing.RANKED,
-        rank=line.rank or None,
-        tier=line.tier,
-        final_tier=line.final_tier,
-        weight=reward.weight,
-        ante_rao=entry.ante_rao,
-        gross_rao=gross,
-        fee_rao=fee,
-        payout_rao=gross - fee + line.returned_rao,
-        ante_returned_rao=line.returned_rao,
-        ante_burned_rao=line.burned_rao,
-    )
+    return tuple(found)

@@ -14,7 +14,7 @@ import pandas as pd
 from quanta_pipelines.protocol.antes import FORFEITED, RewardEntry
 from quanta_pipelines.protocol.case_money import NO_CASES, CaseMoney, case_movements
 from quanta_pipelines.protocol.errors import InvalidEntries
-from quanta_pipelines.protocol.ledger import ledger_table, movements
+from quanta_pipelines.protocol.ledger import Movement, ledger_table, movements
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
 from quanta_pipelines.protocol.rewards import Allocation, Settlement, settle
@@ -47,10 +47,16 @@ _FORFEITS = "a further member of a cluster, below the penalty cut"
 
 @dataclass(frozen=True, slots=True)
 class SettlementTables:
-    """What an epoch pays, by miner and by movement."""
+    """What an epoch pays, by miner and by movement, and its ledger where it is settled first."""
 
     rewards: pd.DataFrame
     ledger_entries: pd.DataFrame
+
+    @property
+    def moved(self) -> list[Movement]:
+        """The movements in their order, as a restatement posts them."""
+        rows = self.ledger_entries[["from_account", "to_account", "amount_rao", "reason"]]
+        return [Movement(*row) for row in rows.itertuples(index=False, name=None)]
 
 
 def settlement_tables(

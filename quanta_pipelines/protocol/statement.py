@@ -10,13 +10,27 @@ import pandas as pd
 
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import InvalidEntries
-from quanta_pipelines.protocol.ledger import BURN, CARRY, EXTERNAL, ISSUANCE, POOL
+from quanta_pipelines.protocol.ledger import (
+    BURN,
+    CARRY,
+    EXTERNAL,
+    ISSUANCE,
+    NETWORK,
+    POOL,
+    RESTATEMENT,
+    standing,
+)
 
 LARGEST_RAO = 2**63 - 1  # an int64 holds no more
 
-# Accounts of the world outside: they go below zero by what came from there. All others never do.
-_OUTSIDE = (ISSUANCE, EXTERNAL)
-_OWN_MONEY = ("miner:", "validator:", "operator:")
+# Accounts of the world outside: they go below zero by what came from there. All others never do,
+# but for what stands between two versions of an epoch and is empty after each.
+_OUTSIDE = (ISSUANCE, EXTERNAL, RESTATEMENT)
+_OWN_MONEY = ("miner:", "validator:", "operator:", "stake:")
+
+# In the order in which the money moved: a restatement stands behind the epoch it was booked in
+_IN_ORDER = ["booked_in", "posting", "epoch_id", "entry"]
+_POSTING = ["booked_in", "posting", "epoch_id"]
 
 _INCOME = {
     "emission": "emission_rao",
@@ -74,12 +88,13 @@ class Identity:
 def identity(ledger: pd.DataFrame) -> Identity:
     """The sides of one epoch's identity, from the movements into the pool and out of it.
 
-    A movement with a reason that the identity does not know is on neither side; ``problems``
-    names it.
+    Those that count. A movement with a reason that the identity does not know is on neither side;
+    ``problems`` names it.
     """
     amounts: dict[str, int] = {}
+    counts = standing(ledger)
     for side, reasons in (("to_account", _INCOME), ("from_account", _SPENDING)):
-        touching = ledger[ledger[side] == POOL]
+        touching = counts[counts[side] == POOL]
         for reason, moved in touching.groupby("reason")["amount_rao"]:
             if (name := reasons.get(str(reason))) is not None:
                 amounts[name] = amounts.get(name, 0) + sum(moved.tolist())
@@ -90,12 +105,12 @@ def statement(journal: pd.DataFrame, epochs: tuple[str, str] | None = None) -> p
     """One row per account of ``journal``, the movements of many epochs: by account, in rao.
 
     ``epochs`` are the first and the last of the statement; what moved earlier is the opening
-    balance, what moved later is left out. Without it the statement covers everything. Columns:
-    account, opening_rao, received_rao, paid_rao, closing_rao.
+    balance, what moved later is left out. A restatement counts where it was booked. Without it the
+    statement covers everything. Columns: account, opening_rao, received_rao, paid_rao, closing_rao.
     """
     first, last = epochs or ("", "9")
-    legs = _legs(journal[journal["epoch_id"] <= last])
-    within = legs["epoch_id"] >= first
+    legs = _legs(journal[journal["booked_in"] <= last])
+    within = legs["booked_in"] >= first
     columns = {
         "opening_rao": legs["amount_rao"].where(~within, 0),
         "received_rao": legs["amount_rao"].where(within & (legs["amount_rao"] > 0), 0),
@@ -121,6 +136,7 @@ def problems(journal: pd.DataFrame) -> pd.DataFrame:
         _missing_epochs(journal),
         _identities(journal),
         _out_of_the_fire(journal),
+        _not_compensated(journal),
         _below_zero(legs),
         *_left_over(legs),
     ]
@@ -138,9 +154,9 @@ def _legs(journal: pd.DataFrame) -> pd.DataFrame:
             f"{total} rao move in this journal, which is more than {LARGEST_RAO} and cannot be "
             "added up exactly: look at fewer epochs"
         )
-    ordered = journal.sort_values(["epoch_id", "entry"], ignore_index=True)
+    ordered = journal.sort_values(_IN_ORDER, ignore_index=True)
     sides = [
-        ordered[["epoch_id", "entry"]].assign(
+        ordered[_IN_ORDER].assign(
             account=ordered[side], amount_rao=sign * ordered["amount_rao"].astype("int64")
         )
         for side, sign in (("from_account", -1), ("to_account", 1))
@@ -177,8 +193,13 @@ def _missing_epochs(journal: pd.DataFrame) -> pd.DataFrame:
 def _identities(journal: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for epoch_id, ledger in journal.groupby("epoch_id"):
-        inward = (ledger["to_account"] == POOL) & ~ledger["reason"].isin(list(_INCOME))
-        outward = (ledger["from_account"] == POOL) & ~ledger["reason"].isin(list(_SPENDING))
+        back = ledger["reverses"].notna()
+        start, end = (
+            ledger[side].where(~back, ledger[other])
+            for side, other in (("from_account", "to_account"), ("to_account", "from_account"))
+        )
+        inward = (end == POOL) & ~ledger["reason"].isin(list(_INCOME))
+        outward = (start == POOL) & ~ledger["reason"].isin(list(_SPENDING))
         strange = ledger[inward | outward]
         rows += [
             (epoch_id, entry, POOL, "reasons_are_known", f"the pool knows no {reason}")
@@ -201,6 +222,51 @@ def _out_of_the_fire(journal: pd.DataFrame) -> pd.DataFrame:
     return _rows(moved.assign(account=BURN), "burned_stays_burned", detail)
 
 
+def _not_compensated(journal: pd.DataFrame) -> pd.DataFrame:
+    """Entries that take back something else than one entry, and versions not taken back whole."""
+    if not (journal["posting"] > 0).any():
+        return pd.DataFrame(columns=_PROBLEM)
+    parts = [uncompensated(ledger) for _, ledger in journal.groupby("epoch_id")]
+    wrong = pd.concat(parts, ignore_index=True)
+    return _rows(
+        wrong.rename(columns={"from_account": "account"}),
+        "taken_back_whole",
+        wrong["detail"].tolist(),
+    )
+
+
+def uncompensated(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one epoch's ledger that are not compensated as a restatement has to, with a detail.
+
+    An entry that takes another back stands behind it, moves the same amount the other way (with the
+    restatement's account for burn, treasury and carry) for the same reason, and only once. All
+    entries of a version that was replaced are taken back, but those that cover a difference.
+    """
+    back = ledger[ledger["reverses"].notna()].assign(of=lambda rows: rows["reverses"].astype(int))
+    pairs = back.merge(ledger, left_on="of", right_on="entry", how="left", suffixes=("", "_was"))
+    mirrored = (
+        pairs["from_account"].eq(_stand_in(pairs["to_account_was"]))
+        & pairs["to_account"].eq(_stand_in(pairs["from_account_was"]))
+        & pairs["amount_rao"].eq(pairs["amount_rao_was"])
+        & pairs["reason"].eq(pairs["reason_was"])
+        & pairs["posting"].gt(pairs["posting_was"])
+        & ~pairs["of"].duplicated(keep=False)
+    )
+    left = standing(ledger)
+    left = left[left["posting"] < ledger["posting"].max()]
+    return pd.concat(
+        [
+            back[~mirrored.to_numpy()].drop(columns="of").assign(detail="takes back no one entry"),
+            left.assign(detail="is not taken back"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _stand_in(accounts: "pd.Series[str]") -> "pd.Series[str]":
+    return accounts.where(~accounts.isin(NETWORK), RESTATEMENT)
+
+
 def _below_zero(legs: pd.DataFrame) -> pd.DataFrame:
     """The first movement of an epoch that takes an account inside below zero."""
     below = legs[(legs["balance_rao"] < 0) & ~_may_owe(legs["account"])]
@@ -209,14 +275,15 @@ def _below_zero(legs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _left_over(legs: pd.DataFrame) -> list[pd.DataFrame]:
-    """Pools and escrows that are not empty at an epoch's end, and a carry that was not taken."""
-    ends = legs.drop_duplicates(["epoch_id", "account"], keep="last")
-    empty = (ends["account"] == POOL) | ends["account"].str.startswith("escrow:")
+    """Pools and escrows that are not empty at a posting's end, and a carry that was not taken."""
+    ends = legs.drop_duplicates([*_POSTING, "account"], keep="last")
+    empty = ends["account"].isin([POOL, RESTATEMENT]) | ends["account"].str.startswith("escrow:")
     full = ends[empty & (ends["balance_rao"] != 0)]
     left = [f"{rao} rao are left" for rao in full["balance_rao"]]
-    carry = ends[ends["account"] == CARRY]
-    added = legs[(legs["account"] == CARRY) & (legs["amount_rao"] > 0)]
-    new = added.groupby("epoch_id")["amount_rao"].sum().reindex(carry["epoch_id"], fill_value=0)
+    carry = ends[(ends["account"] == CARRY) & (ends["posting"] == 0)]
+    settled = (legs["account"] == CARRY) & (legs["amount_rao"] > 0) & (legs["posting"] == 0)
+    added = legs[settled].groupby("epoch_id")["amount_rao"].sum()
+    new = added.reindex(carry["epoch_id"], fill_value=0)
     kept = carry[carry["balance_rao"].to_numpy() != new.to_numpy()]
     stayed = [f"{rao} rao are held after the epoch's own" for rao in kept["balance_rao"]]
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from quanta_pipelines.contract_type import RESTATE_TAG
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
@@ -36,9 +37,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run_epoch(
     platform: Platform, instance: dg.DagsterInstance
 ) -> Callable[..., dg.ExecuteInProcessResult]:
-    """Runs the epoch job, or some of its assets, for one epoch."""
+    """Runs the epoch job, or some of its assets, for one epoch; ``restate`` says why again."""
 
-    def run(epoch: Epoch, *assets: str) -> dg.ExecuteInProcessResult:
+    def run(epoch: Epoch, *assets: str, restate: str = "") -> dg.ExecuteInProcessResult:
         job = build_defs(platform=platform).resolve_job_def("epoch")
         return job.execute_in_process(
             instance=instance,
@@ -46,6 +47,7 @@ def run_epoch(
             raise_on_error=False,
             asset_selection=[dg.AssetKey(name) for name in assets] or None,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={RESTATE_TAG: restate} if restate else {},
         )
 
     return run

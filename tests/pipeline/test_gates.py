@@ -12,6 +12,7 @@ import pytest
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.assets import market_data
+from quanta_pipelines.audit import audit
 from quanta_pipelines.backfill import QUIET
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.epoch_state import epoch_states
@@ -29,6 +30,7 @@ from quanta_pipelines.protocol import (
     validator_collusion,
     validator_results,
 )
+from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
 from quanta_pipelines.simulation.keys import simulated_key
 
@@ -479,7 +481,7 @@ def test_a_refused_restatement_stops_downstream_although_the_old_table_stands(
     before = platform.lake.version("validated_prices", EPOCH.id)
     with monkeypatch.context() as patch:
         poison(patch, Poison("validated_prices", oracle, "epoch_prices", nan_price, "contract"))
-        assert not run_epoch(EPOCH, "validated_prices").success
+        assert not run_epoch(EPOCH, "validated_prices", restate="prices").success
     assert platform.lake.version("validated_prices", EPOCH.id) == before
     assert not run_epoch(EPOCH, "portfolio_returns").success
 
@@ -521,12 +523,12 @@ def test_a_restated_table_stops_what_rests_on_the_old_one(
     with monkeypatch.context() as patch:
         restated = Poison("validated_prices", oracle, "epoch_prices", one_basis_point_more, "")
         poison(patch, restated)
-        assert run_epoch(EPOCH, "validated_prices").success
+        assert run_epoch(EPOCH, "validated_prices", restate="prices").success
         state = epoch_states(platform)[-1]
         assert not state.settled
         assert "rests on another version of validated_prices" in state.waiting_for
-        assert not run_epoch(EPOCH, "horizon_metrics").success
-        assert run_epoch(EPOCH).success
+        assert not run_epoch(EPOCH, "horizon_metrics", restate="prices").success
+        assert run_epoch(EPOCH, restate="prices").success
     assert epoch_states(platform)[-1].settled
     # the old version is still there, beside the new one
     assert len(platform.lake.versions("validated_prices", EPOCH.id)) == 2
@@ -542,12 +544,16 @@ def test_a_restated_epoch_closes_the_ones_after_it(
     with monkeypatch.context() as patch:
         restated = Poison("validated_prices", oracle, "epoch_prices", one_basis_point_more, "")
         poison(patch, restated)
-        assert run_epoch(last.previous()).success
+        assert run_epoch(last.previous(), restate="prices").success
     state = epoch_states(platform)[-1]
     assert (state.epoch_id, state.settled) == (last.id, False)
     assert f"rests on another version of portfolio_returns {last.previous()}" in state.waiting_for
-    assert run_epoch(last).success
+    assert run_epoch(last, restate="prices of the week before").success
     assert epoch_states(platform)[-1].settled
+
+
+def ledger_of(platform: Platform, epoch: Epoch) -> pd.DataFrame:
+    return platform.lake.read("ledger_entries", epoch.id)
 
 
 def test_money_does_not_appear_where_a_carry_changes(
@@ -565,11 +571,22 @@ def test_money_does_not_appear_where_a_carry_changes(
     last = EPOCH.previous()
     with monkeypatch.context() as patch:
         patch.setattr(SignalStore, "snapshot", richer)
-        assert run_epoch(GENESIS).success
-    waiting = {state.epoch_id: state.waiting_for for state in epoch_states(platform)}
-    after = GENESIS.next().id
-    assert f"rests on another version of ledger_entries {GENESIS}: run rewards" in waiting[after]
-    assert waiting[last.id] == ""
+        assert run_epoch(GENESIS, restate="revenue that was forgotten").success
+        ledger = platform.lake.read("ledger_entries", GENESIS.id)
+        assert all(state.settled for state in epoch_states(platform))  # no later epoch is touched
+        # nobody was ranked in the first epoch: all four tokens are carried, by the last settled one
+        added = ledger[ledger["reason"] == "restated_carry"]
+        assert added[["to_account", "amount_rao", "booked_in"]].to_numpy().tolist() == [
+            ["carry", 4 * 10**9, last.id]
+        ]
+        assert audit(platform.lake).problems == ()
+        before = ledger_of(platform, last)
+        assert run_epoch(EPOCH).success
+        after = ledger_of(platform, EPOCH)
+        carried = before.loc[before["reason"] == "carry_out", "amount_rao"].sum()
+        taken = after.loc[after["reason"] == "carry_in", "amount_rao"].sum()
+        assert taken == carried + 4 * 10**9
+        assert audit(platform.lake).problems == ()
 
 
 def test_the_first_epoch_cannot_be_moved_behind_published_ones(
@@ -594,6 +611,7 @@ def test_every_gate_is_poisoned_here() -> None:
         ("rewards", "payouts_match_the_ledger"),
         ("ledger_entries", "ledger_closes"),
         ("ledger_entries", "dividends_match_the_ledger"),
+        ("ledger_entries", "restatements_compensate"),  # in test_restated_ledgers.py
         # these two need several vendors and stand in test_disputes.py
         ("validated_prices", "benchmark_is_settled"),
         ("portfolios", "held_tickers_are_priced"),

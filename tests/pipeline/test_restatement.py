@@ -109,10 +109,10 @@ def test_the_impact_is_exactly_what_running_again_changes(
     assert [impact.epoch_id for impact in impacts] == [EPOCH.id, NEXT.id]
     assert corrected.epochs == (EPOCH.id, NEXT.id)
 
-    assert run_epoch(EPOCH).success
+    assert run_epoch(EPOCH, restate="a corrected close").success
     waiting = epoch_states(platform)[-1]
     assert (waiting.epoch_id, waiting.settled) == (NEXT.id, False)  # rests on what was replaced
-    assert run_epoch(NEXT).success
+    assert run_epoch(NEXT, restate="a corrected close").success
     assert epoch_states(platform)[-1].settled
     after = published(platform)
 
@@ -135,12 +135,12 @@ def test_the_impact_says_which_rao_move(
     monkeypatch.setattr(SignalStore, "snapshot", alone)
     votes = SignalStore.validator_weights
     monkeypatch.setattr(SignalStore, "validator_weights", lambda *a: votes(*a).head(0))
-    assert run_epoch(NEXT).success
+    assert run_epoch(NEXT, restate="one validator alone").success
     before = published(platform)
     cell = Cell("AAPL", NEXT.sessions[2], "close")
     correct_price(platform, NEXT, cell, value=close_of(platform, cell) * 1.1, **SAID)
     (impact,) = price_impact(platform, NEXT)
-    assert run_epoch(NEXT).success
+    assert run_epoch(NEXT, restate="a corrected close").success
     assert agrees(impact, before, published(platform))
     assert impact.moved_rao > 0
     assert any(miner.before["rank"] != miner.after["rank"] for miner in impact.miners)
@@ -175,7 +175,7 @@ def test_a_restatement_keeps_the_old_version_and_shows_the_correction(
     old = platform.lake.version("validated_prices", EPOCH.id)
     was = close_of(platform)
     scored = platform.lake.version("scores", EPOCH.id)
-    assert run_epoch(EPOCH).success
+    assert run_epoch(EPOCH, restate="a corrected close").success
     versions = platform.lake.versions("validated_prices", EPOCH.id)
     assert len(versions) == 2
     kept = platform.lake.read_version("validated_prices", EPOCH.id, old.content_hash)

@@ -141,7 +141,7 @@ def test_every_epoch_empties_pool_and_escrows(rows, income, mode):
     assert left.sum() == 0
     assert pool_balance(ledger) == 0
     assert not left[left.index.str.startswith("escrow:")].any()
-    assert carry_of(ledger) == settlement.carry_out_rao
+    assert carry_of([ledger], EPOCH) == settlement.carry_out_rao
     assert left.get("treasury", 0) == settlement.rake_rao + settlement.fee_treasury_rao
     for each in settlement.allocations:
         assert left.get(f"miner:{each.hotkey}", 0) == each.payout_rao - each.ante_rao
@@ -149,11 +149,11 @@ def test_every_epoch_empties_pool_and_escrows(rows, income, mode):
 
 def test_an_empty_ledger_holds_nothing():
     ledger = ledger_table([], EPOCH)
-    assert (pool_balance(ledger), carry_of(ledger), len(balances(ledger))) == (0, 0, 0)
+    assert (pool_balance(ledger), carry_of([ledger], EPOCH), len(balances(ledger))) == (0, 0, 0)
 
 
 def test_before_the_first_epoch_nothing_is_carried():
-    assert carry_of(None) == 0
+    assert carry_of([], EPOCH) == 0
 
 
 def test_a_pool_that_is_not_empty_shows():
@@ -262,7 +262,7 @@ def test_without_consensus_every_ante_goes_back_and_emission_is_carried():
     assert tables.rewards["standing"].tolist() == standings
     assert tables.rewards["ante_burned_rao"].sum() == 0
     assert tables.rewards["reason"][3] == "the votes rank nobody: the epoch is not settled"
-    assert carry_of(tables.ledger_entries) == 410 * TOKEN + 8
+    assert carry_of([tables.ledger_entries], EPOCH) == 410 * TOKEN + 8
     assert "treasury" not in balances(tables.ledger_entries).index
 
 
@@ -272,7 +272,7 @@ def test_without_consensus_the_own_opinion_moves_no_rao(own):
     scores = scores_of({D: ("unrevealed", np.nan), E: (own, 0.9)})
     tables = settled(CONSENSUS.head(0), scores, commitments_of({D: 50 * TOKEN, E: 50 * TOKEN}))
     assert tables.rewards["payout_rao"].tolist() == [50 * TOKEN, 50 * TOKEN]
-    assert carry_of(tables.ledger_entries) == 410 * TOKEN
+    assert carry_of([tables.ledger_entries], EPOCH) == 410 * TOKEN
 
 
 def test_where_nobody_voted_an_unrevealed_ante_is_forfeited_and_the_rest_carried():
@@ -282,7 +282,7 @@ def test_where_nobody_voted_an_unrevealed_ante_is_forfeited_and_the_rest_carried
     tables = settled(CONSENSUS.head(0), scores, commitments, voted=False)
     assert tables.rewards["payout_rao"].tolist() == [0, 50 * TOKEN]
     assert tables.rewards["ante_burned_rao"].tolist() == [25 * TOKEN, 0]
-    assert carry_of(tables.ledger_entries) == 435 * TOKEN
+    assert carry_of([tables.ledger_entries], EPOCH) == 435 * TOKEN
 
 
 @pytest.mark.parametrize("own", ["provisional", "unranked"])

@@ -49,6 +49,21 @@ prices as (
     group by all
 ),
 
+taken_back as (
+    select
+        epoch_id,
+        reverses as entry,
+    from {{ ref('stg_ledger_entries') }}
+    where reverses is not null
+),
+
+counting as (
+    select entries.*
+    from {{ ref('stg_ledger_entries') }} as entries
+    left join taken_back using (epoch_id, entry)
+    where entries.reverses is null and taken_back.entry is null
+),
+
 movements as (
     select
         epoch_id,
@@ -66,7 +81,7 @@ movements as (
         {{ moved("reason = 'fee_burned'") }} as fees_burned_rao,
         {{ moved("reason = 'fee'") }} as fees_to_treasury_rao,
         {{ moved("reason = 'carry_out'") }} as carry_out_rao,
-    from {{ ref('stg_ledger_entries') }}
+    from counting
     group by all
 ),
 
