@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -82,12 +83,12 @@ def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> lis
     ranks: list[int] = []
     for at, (score, before) in enumerate(zip(scores, [None, *scores], strict=False), 1):
         ranks.append(ranks[-1] if score == before and not by_arrival else at)
-    supported = [score > 0 for score in scores]
+    supported = list(map(bool, scores))  # none is negative
     tiers = settled_tiers(np.array(ranks, dtype=np.int64), supported, params)
     final = _final_tiers(ordered, ranks, tiers, params)
     kept = _kept([entry.ante_rao for entry in ordered], final, params)
     rows = zip(ordered, *kept, ranks, tiers, final, strict=True)
-    return list(map(Line._make, rows))
+    return list(map(partial(tuple.__new__, Line), rows))
 
 
 def _final_tiers(
