@@ -60,6 +60,16 @@ def validator(hotkey: str) -> str:
     return f"validator:{hotkey}"
 
 
+def operator(hotkey: str) -> str:
+    """Account of a pool's operator, for its fees."""
+    return f"operator:{hotkey}"
+
+
+def stake(hotkey: str) -> str:
+    """Account of what a participant has bonded outside."""
+    return f"stake:{hotkey}"
+
+
 def movements(
     settlement: Settlement, antes: Mapping[str, int], dividends: Mapping[str, int] | None = None
 ) -> list[Movement]:

@@ -1,5 +1,6 @@
 """Random epochs, one by one and one after the other: what must hold whatever comes."""
 
+import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -10,8 +11,26 @@ import pytest
 
 from quanta_pipelines.protocol.apportion import largest_remainder
 from quanta_pipelines.protocol.epoch import Epoch
-from quanta_pipelines.protocol.ledger import balances, ledger_table, movements
+from quanta_pipelines.protocol.ledger import (
+    balances,
+    carry_of,
+    ledger_table,
+    movements,
+    standing,
+)
 from quanta_pipelines.protocol.params import QUANTA, SPEC
+from quanta_pipelines.protocol.pool_settlement import (
+    Offence,
+    pool_movements,
+    pool_payout_table,
+    slashing_movements,
+)
+from quanta_pipelines.protocol.restatement import (
+    Restatement,
+    RestatementNotCovered,
+    moves_the_same,
+    restated,
+)
 from quanta_pipelines.protocol.rewards import RewardEntry, settle
 from quanta_pipelines.protocol.statement import identity, problems
 
@@ -136,3 +155,83 @@ def test_the_books_of_consecutive_epochs_close_each_time_and_in_total(count):
     assert held["burn"] == burned
     assert held["carry"] == carry
     assert -(held["issuance"] + held["external"]) == outside
+
+
+@pytest.mark.parametrize("count", YEARS)
+def test_the_books_close_over_pools_slashing_refunds_and_restatements(count):
+    rng = np.random.default_rng(95)
+    hotkeys = [f"m{at:02}" for at in range(30)]
+    epoch, books, posting, refused = Epoch.parse("2010-Q1-W01"), {}, 0, 0
+    for _ in range(count):
+        miners = random_miners(rng, hotkeys[: int(rng.integers(1, 31))])
+        before = epoch.previous().id
+        carry = carry_of(books.values(), before)
+        moved = everything_moved(rng, miners, carry)
+        books[epoch.id] = ledger_table(moved, epoch.id)
+        for _ in range(int(rng.integers(0, 3))):  # any epoch so far, with other scores
+            again = str(rng.choice(list(books)))
+            journal = pd.concat(books.values(), ignore_index=True)
+            standing_now = standing(books[again])
+            taken = standing_now.loc[standing_now["reason"] == "carry_in", "amount_rao"].sum()
+            anew = everything_moved(rng, antes_of(books[again], rng), int(taken))
+            act = Restatement(
+                note="other scores",
+                booked_in=epoch.id,
+                posting=posting + 1,
+                carry_rao=carry_of([journal], epoch.id),
+                treasury_rao=int(balances(journal).get("treasury", 0)),
+            )
+            try:
+                found = restated(books[again], anew, act, again)
+            except RestatementNotCovered:
+                refused += 1
+                continue
+            posting += 1
+            pd.testing.assert_frame_equal(found.head(len(books[again])), books[again])
+            books[again] = found
+            assert moves_the_same(found, anew)
+            assert identity(found).holds
+        epoch = epoch.next()
+    journal = pd.concat(books.values(), ignore_index=True)
+    assert problems(journal).empty
+    held = balances(journal)
+    assert held.sum() == 0
+    assert (held["pool"], held["restatement"]) == (0, 0)
+    assert posting > count / 4  # most are covered
+    reasons = {"pool_payout", "operator_fee", "slashed", "ante_refunded", "restated_carry"}
+    assert reasons <= set(journal["reason"])
+
+
+def antes_of(ledger, rng):
+    """The miners of an epoch with the antes that they posted, and other scores and standings."""
+    posted = standing(ledger)
+    posted = posted[posted["reason"] == "ante_posted"]
+    names = posted["from_account"].str.removeprefix("miner:").tolist()
+    antes = dict(zip(names, posted["amount_rao"].tolist(), strict=True))
+    return [replace(each, ante_rao=antes[each.hotkey]) for each in random_miners(rng, names)]
+
+
+def everything_moved(rng, miners, carry):
+    """A settlement's movements, those of one pool in it, and of an offence."""
+    found = settle(
+        miners,
+        emission_rao=amount(rng, 13),
+        external_rao=amount(rng, 13),
+        carry_in_rao=carry,
+        params=SETS[int(rng.integers(len(SETS)))],
+    )
+    rewards = (
+        pd.DataFrame(found.allocations, columns=found.allocations[0]._fields)
+        if (found.allocations)
+        else pd.DataFrame({"hotkey": [], "gross_rao": [], "fee_rao": []}, dtype="int64")
+    )
+    top = miners[int(rng.integers(len(miners)))].hotkey
+    members = pd.DataFrame({"member": ["g1", "g2", "g3"], "operator": top})
+    units = {name: int(rng.integers(0, 5)) for name in ("g1", "g2", "g3")}
+    payouts = pool_payout_table(rewards, members, units, epoch_id="2010-Q1-W01")
+    offence = Offence(top, dt.datetime(2010, 1, 1, tzinfo=dt.UTC), amount(rng, 13))
+    return [
+        *movements(found, {each.hotkey: each.ante_rao for each in miners}),
+        *pool_movements(payouts),
+        *slashing_movements([offence] if rng.random() < 0.3 else []),
+    ]
