@@ -55,6 +55,10 @@ VALUES: dict[str, Any] = {
     "positions": "AAPL:0.200000",
     "secret": "a secret",
     "source_epoch": EPOCH,
+    "booked_in": EPOCH,
+    "posting": 0,
+    "reverses": None,
+    "note": "",
     "history_epoch": OTHER_EPOCH,
     "weight": 0.2,
     "submitted_weight": 0.2,
@@ -115,6 +119,9 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("rewards", "unranked_have_a_reason", {"standing": "provisional"}),
     ("rewards", "payout_adds_up", {"payout_rao": 149}),
     ("ledger_entries", "accounts_differ", {"to_account": "pool"}),
+    ("ledger_entries", "restatements_say_why", {"note": "a corrected close"}),
+    ("ledger_entries", "restatements_say_why", {"posting": 1}),
+    ("ledger_entries", "restatements_say_why", {"reverses": 1}),
 ]
 
 every_table = pytest.mark.parametrize("table", TABLES)
