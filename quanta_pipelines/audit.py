@@ -16,7 +16,14 @@ from quanta_pipelines.protocol.ledger import posted
 from quanta_pipelines.protocol.portfolio import RAO
 
 TABLE = "ledger_entries"
-OWNERS = ("miner", "escrow", "held", "validator", "operator", "stake")  # kinds of a hotkey's accounts
+OWNERS = (
+    "miner",
+    "escrow",
+    "held",
+    "validator",
+    "operator",
+    "stake",
+)  # kinds of a hotkey's accounts
 
 
 @dataclass(frozen=True, slots=True)

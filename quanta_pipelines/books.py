@@ -70,6 +70,8 @@ def posted(run: EpochRun, moved: Sequence[Movement]) -> pd.DataFrame:
     Raises ``SettledEpoch`` where it is settled otherwise and the run restates nothing.
     """
     lake = run.platform.lake
+    if run.anew:
+        return ledger_table(moved, run.id)
     current = completed(lake.read(TABLE, run.id)) if lake.exists(TABLE, run.id) else None
     if run.replays and current is not None:
         held = before_the_last(current)

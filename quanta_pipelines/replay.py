@@ -43,7 +43,7 @@ def replay(platform: Platform, epoch: Epoch, given: Mapping[str, pd.DataFrame]) 
     Every step that reads a given table, or one that follows from it, is computed again. Raises
     ``MissingTable`` or ``GateNotPassed`` where a published table is not there to be read.
     """
-    run, tables, changed = EpochRun(platform, epoch), Frames(), set(given)
+    run, tables, changed = EpochRun(platform, epoch, replays=True), Frames(), set(given)
     for step in _steps_to(WANTED):
         if changed.isdisjoint(step.inputs) or not changed.isdisjoint(step.tables):
             absent = [name for name in step.tables if name not in given]
@@ -59,7 +59,7 @@ def replay(platform: Platform, epoch: Epoch, given: Mapping[str, pd.DataFrame]) 
 
 def poll(platform: Platform, epoch: Epoch) -> Poll:
     """The votes of an epoch and their consensus, computed from what is published and recorded."""
-    run, tables = EpochRun(platform, epoch), Frames()
+    run, tables = EpochRun(platform, epoch, replays=True), Frames()
     steps_in_order()  # declares the steps
     for name in ("validator_weights", "consensus"):
         step = STEPS[name]

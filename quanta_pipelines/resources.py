@@ -120,6 +120,7 @@ class EpochRun:
     through: date = date.max  # a running epoch is looked at up to a session
     restates: str = ""  # why an operator settles a settled epoch again
     replays: bool = False  # computes what was published again, and publishes nothing
+    anew: bool = False  # replays as if the epoch had never been settled
     publications: dict[str, Mapping[str, int]] = field(default_factory=dict)  # publish unless more
 
     @property

@@ -36,7 +36,7 @@ def epoch_figures(epoch_id: str, rewards: pd.DataFrame, entries: pd.DataFrame) -
         epoch_id,
         burned_rao=int(held.get(ledger.BURN, 0)),
         treasury_rao=int(held.get(ledger.TREASURY, 0)),
-        carry_rao=ledger.carry_of(entries),
+        carry_rao=ledger.carry_of([entries], epoch_id),
         paid_rao=int(earned.sum()),
         ranks=dict(zip(ranked["hotkey"], ranked["rank"].astype("int64").tolist(), strict=True)),
         rewards=dict(zip(rewards["hotkey"], earned.tolist(), strict=True)),

@@ -51,6 +51,14 @@ class IsolatedLake(Lake):
             return Lake.version(self, table, epoch_id)
         return self.below.version(table, epoch_id)
 
+    def epochs(self, table: str) -> tuple[str, ...]:
+        """Epochs whose table stands here or below, in their order."""
+        return tuple(sorted({*Lake.epochs(self, table), *self.below.epochs(table)}))
+
+    def publications(self, table: str) -> dict[str, int]:
+        """How often what ``load`` gives was published, where it stands."""
+        return self.below.publications(table) | Lake.publications(self, table)
+
 
 @dataclass(frozen=True)
 class History:

@@ -50,7 +50,7 @@ def base_run(platform: Platform, epochs: Sequence[Epoch]) -> BaseRun:
             if not step.inputs:
                 continue
             rules, read = traced(platform.params)
-            run = EpochRun(replace(recorded, params=rules), epoch)
+            run = EpochRun(replace(recorded, params=rules), epoch, replays=True)
             made = _made(run, step)
             outputs = {name: content_hash(frame, name) for name, frame in made.items()}
             inputs = [(name, epoch.id) for name in step.inputs]
@@ -58,7 +58,9 @@ def base_run(platform: Platform, epochs: Sequence[Epoch]) -> BaseRun:
             traces[step.name, epoch.id] = Trace((*inputs, *state), dict(read), outputs)
             for name, frame in made.items():
                 if outputs[name] != platform.lake.version(name, epoch.id).content_hash:
-                    platform.lake.publish(name, epoch.id, frame, **platform.stamp())
+                    platform.lake.publish(
+                        name, epoch.id, frame, unless_changed=None, **platform.stamp()
+                    )
                     differing.append(f"{name} {epoch.id}")
     return BaseRun(traces, tuple(differing))
 
@@ -95,7 +97,7 @@ class Replay:
         store = self.platform.store
         if VOTES in step.tables:
             store = StoredVotes(store, self._others_now(epoch))
-        run = EpochRun(replace(self.platform, store=store), epoch)
+        run = EpochRun(replace(self.platform, store=store), epoch, replays=True, anew=True)
         try:
             made = _made(run, step)
         except ProtocolError as error:
@@ -106,7 +108,9 @@ class Replay:
                 broken = ", ".join(sorted({str(check) for check in failure["check"]}))
                 raise Broken(f"{name} {epoch} would break its contract: {broken}")
             if content_hash(frame, name) != trace.outputs[name]:
-                self.platform.lake.publish(name, epoch.id, frame, **self.platform.stamp())
+                self.platform.lake.publish(
+                    name, epoch.id, frame, unless_changed=None, **self.platform.stamp()
+                )
                 self.changed.add((name, epoch.id))
 
     def _others_now(self, epoch: Epoch) -> pd.DataFrame:
