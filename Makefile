@@ -64,8 +64,9 @@ definitions: setup
 golden: setup  ## Write the golden tables again; look at the difference before you commit it
 	$(BIN)/python -m pytest -m "not soak" tests/golden tests/test_architecture.py tests/pipeline/test_market_faults.py tests/pipeline/test_http_faults.py --golden-update
 
-screenshot: setup  ## Take the README's picture of the graph from the running UI
+screenshot: setup  ## Take the README's pictures from the running UI and the service
 	$(BIN)/python docs/screenshots/take.py
+	$(BIN)/python docs/screenshots/take_pages.py
 
 lock: setup  ## Resolve the lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --output-file requirements.lock

@@ -10,6 +10,7 @@ from data_contracts.consensus import (
     ValidatorWeights,
 )
 from data_contracts.contract import EpochTable
+from data_contracts.explanations import Explanations
 from data_contracts.integrity import IntegrityCases, IntegrityFlags, PortfolioSimilarity
 from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
 from data_contracts.rewards import LedgerEntries, Rewards
@@ -46,7 +47,10 @@ def table_name(contract: type[EpochTable]) -> str:
 # What a running epoch shows; nothing else reads it, and a settled epoch does without.
 PROVISIONAL = {table_name(ProvisionalScores): ProvisionalScores}
 
+# What people read of a settled epoch; written with the marts, and nothing is settled on it.
+FOR_PEOPLE = {table_name(Explanations): Explanations}
+
 CONTRACTS = {table_name(contract): contract for stage in STAGES.values() for contract in stage}
-TABLES: dict[str, type[EpochTable]] = {**CONTRACTS, **PROVISIONAL}
+TABLES: dict[str, type[EpochTable]] = {**CONTRACTS, **PROVISIONAL, **FOR_PEOPLE}
 STAGE_OF = {table_name(contract): name for name, stage in STAGES.items() for contract in stage}
-STAGE_OF |= dict.fromkeys(PROVISIONAL, "scoring")
+STAGE_OF |= dict.fromkeys(PROVISIONAL, "scoring") | dict.fromkeys(FOR_PEOPLE, "marts")

@@ -15,7 +15,7 @@ from data_contracts import columns
 from data_contracts.contract import EPOCH_ID, EpochTable
 from data_contracts.integrity import CASE_ID
 from data_contracts.rewards import ACCOUNT
-from data_contracts.tables import PROVISIONAL, STAGE_OF, STAGES, table_name
+from data_contracts.tables import FOR_PEOPLE, PROVISIONAL, STAGE_OF, STAGES, table_name
 from quanta_pipelines.checks import INVARIANTS
 
 PROJECT = Path(__file__).parents[1]
@@ -75,6 +75,9 @@ def _lines() -> Iterator[str]:
     yield "file holds both, and each is exported as Parquet."
     for model in yaml.safe_load(MARTS.read_text())["models"]:
         yield from _mart(model)
+    yield from ("", "Beside the marts, in the lake, for people: nothing is settled on it.")
+    for contract in FOR_PEOPLE.values():
+        yield from _section(contract)
     yield from ("", "## Forms of text", "")
     yield from _table(("form", "pattern"), [(name, _code(form)) for name, form in FORMS.items()])
 

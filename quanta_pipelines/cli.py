@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines import cli_analysis, cli_money, cli_signals, cli_validators
+from quanta_pipelines import cli_analysis, cli_money, cli_people, cli_signals, cli_validators
 from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option, restate_option
@@ -43,6 +43,7 @@ main.add_command(dispute_group)
 main.add_command(cases)
 cli_money.register(main)
 cli_analysis.register(main)
+cli_people.register(main)
 
 
 @main.group("epoch")

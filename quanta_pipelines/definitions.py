@@ -10,6 +10,7 @@ from quanta_pipelines.assets import (
     integrity,
     market_data,
     marts,
+    pages,
     rewards,
     scoring,
     signals,
@@ -18,7 +19,7 @@ from quanta_pipelines.checks import ALL_CHECKS
 from quanta_pipelines.price_quality import price_quality
 from quanta_pipelines.resources import NoValues, platform_from_settings
 
-STAGES = (market_data, signals, scoring, integrity, consensus, rewards, marts)
+STAGES = (market_data, signals, scoring, integrity, consensus, rewards, marts, pages)
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:

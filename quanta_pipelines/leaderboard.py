@@ -8,6 +8,7 @@ from rich.table import Table
 
 from quanta_pipelines.backfill import Outcome
 from quanta_pipelines.protocol.portfolio import RAO
+from quanta_pipelines.publication import reports_folder
 from quanta_pipelines.resources import Platform
 
 SHOWN = 15
@@ -38,6 +39,8 @@ def print_demo(platform: Platform, outcomes: Sequence[Outcome], epoch_id: str) -
     for name, place in (
         ("warehouse", platform.warehouse.database),
         ("lake", platform.lake.root),
+        ("pages", reports_folder(platform) / "index.html"),
+        ("web", "make api, then http://127.0.0.1:8000"),
         ("Dagster UI", "make ui, then http://127.0.0.1:3000"),
     ):
         console.print(f"  {name:<11}{place}", soft_wrap=True, highlight=False)

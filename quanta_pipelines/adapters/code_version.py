@@ -10,10 +10,11 @@ _RULES = Path(__file__).parents[1] / "protocol"
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """SHA-256 over the rules' Python and CSV files, by name; a comment counts as a change."""
-    return _hash_sources(_RULES)
+    return sources_version(_RULES)
 
 
-def _hash_sources(folder: Path) -> str:
+def sources_version(folder: Path) -> str:
+    """SHA-256 over the Python and CSV files of a folder, by name."""
     digest = hashlib.sha256()
     names = (path.relative_to(folder) for path in folder.rglob("*"))
     for name in sorted(name.as_posix() for name in names if name.suffix in {".py", ".csv"}):

@@ -23,6 +23,7 @@ from quanta_pipelines.api.rate_limits import RateLimits
 from quanta_pipelines.api.routes import (
     admin,
     development,
+    explanations,
     health,
     leaderboard,
     metrics,
@@ -30,6 +31,7 @@ from quanta_pipelines.api.routes import (
     pools,
     signals,
     validators,
+    web,
 )
 from quanta_pipelines.api.services import Services
 from quanta_pipelines.settings import Settings, current_settings
@@ -38,6 +40,7 @@ MIN_TOKEN = 32  # characters of the admin token in production
 
 ROUTERS = (
     leaderboard.router,
+    explanations.router,
     signals.router,
     metrics.router,
     validators.router,
@@ -46,6 +49,7 @@ ROUTERS = (
     admin.router,
     development.router,
     health.router,
+    web.router,
 )
 
 

@@ -5,6 +5,7 @@ A page that was made is answered in front of the routes: nothing is parsed that 
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -29,18 +30,26 @@ class Page:
     headers: tuple[tuple[bytes, bytes], ...]
 
     @classmethod
-    def of(cls, body: bytes) -> "Page":
-        """The page with these bytes."""
+    def of(
+        cls,
+        body: bytes,
+        *,
+        media_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> "Page":
+        """The page with these bytes, and with further headers."""
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        made = Response(body, headers={"ETag": etag, **_CACHED}, media_type="application/json")
+        said = {"ETag": etag, **_CACHED, **(headers or {})}
+        made = Response(body, headers=said, media_type=media_type)
         return cls(etag, body, tuple(made.raw_headers))
 
     def answer(self, asked_for: str | None) -> Response:
         """The page, or 304 where the caller holds it."""
-        headers = {"ETag": self.etag, **_CACHED}
         if asked_for is not None and _holds(asked_for, self.etag):
-            return Response(status_code=304, headers=headers)
-        return Response(self.body, headers=headers, media_type="application/json")
+            return Response(status_code=304, headers={"ETag": self.etag, **_CACHED})
+        found = Response(self.body)
+        found.raw_headers = list(self.headers)
+        return found
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request for the page."""

@@ -62,6 +62,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_miner": (404, "Nothing is known of the miner"),
     "not_recorded": (404, "The record does not exist"),
     "unknown_pool": (404, "There is no such pool"),
+    "not_explained": (404, "There is no current explanation of the epoch"),
     "nothing_published": (404, "No mart has been published yet"),
     "method_not_allowed": (405, "The route has no such method"),
     "request_timeout": (408, "The body did not arrive in time"),

@@ -1,6 +1,7 @@
 """What the routes work with: one instance of each part per application."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Annotated
@@ -76,7 +77,9 @@ class Services:
                 self.monitoring.settled.set(len(self._publication.epochs))
             return self._publication
 
-    def table(self, name: str, epoch_id: str) -> pd.DataFrame:
+    def table(
+        self, name: str, epoch_id: str, *, gates: Sequence[str] | None = None
+    ) -> pd.DataFrame:
         """A table of a settled epoch whose gates have passed, read once per publication.
 
         Raises ``MissingTable`` and ``GateNotPassed``.
@@ -84,7 +87,8 @@ class Services:
         key = (self.publication().version, name, epoch_id)
         found = self._tables.get(key)
         if found is None:
-            found = self.lake.read(name, epoch_id, gates=CONTRACTS[name].gates())
+            asked = CONTRACTS[name].gates() if gates is None else gates
+            found = self.lake.read(name, epoch_id, gates=asked)
             self._tables[key] = found
         return found
 

@@ -8,7 +8,7 @@ from quanta_pipelines.adapters.code_version import code_version
 
 def test_the_code_version_follows_the_sources_and_nothing_else(tmp_path: Path) -> None:
     def hashed() -> str:
-        return module._hash_sources(tmp_path)
+        return module.sources_version(tmp_path)
 
     (tmp_path / "rules.py").write_text("x = 1\n")
     first = hashed()

@@ -29,7 +29,7 @@ from quanta_pipelines.protocol.commit_reveal import commitment
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.portfolio import portfolio_hash
 from quanta_pipelines.settings import Settings
-from tests.conftest import SETTLED
+from tests.conftest import SETTLED, platform_at
 
 ADMIN_TOKEN = "a token that is long enough for production"
 W48 = Epoch.parse("2025-Q4-W48")
@@ -190,11 +190,15 @@ def service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
 def published_home(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settled epochs with their marts, built as the graph builds them."""
     from quanta_pipelines.assets.marts import MARTS
+    from quanta_pipelines.publication import publish_pages
 
     home = tmp_path_factory.mktemp("published") / "home"
     shutil.copytree(settled_home, home)
     settled = [epoch.id for epoch in SETTLED]
     assert Warehouse(home / "warehouse").build(str(home / "lake"), settled, MARTS).passed
+    platform = platform_at(home)
+    assert all(each.page for each in publish_pages(platform, settled))
+    platform.store.close()
     return home
 
 

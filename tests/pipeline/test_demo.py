@@ -126,6 +126,7 @@ def test_the_demo_shows_its_winners_and_where_they_lie(demo: Demo) -> None:
     assert f"Leaderboard of {LAST}" in demo.first.stdout
     assert "ALPHA" in demo.first.stdout
     assert "simulated" in demo.first.stdout
-    for place in (demo.home / "warehouse" / "quanta.duckdb", demo.home / "lake"):
+    pages = demo.home / "warehouse" / "reports" / "index.html"
+    for place in (demo.home / "warehouse" / "quanta.duckdb", demo.home / "lake", pages):
         assert place.exists()
         assert str(place) in demo.first.stdout

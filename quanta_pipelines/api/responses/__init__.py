@@ -13,6 +13,13 @@ from quanta_pipelines.api.responses.boards import (
     Tier,
     TrackRecord,
 )
+from quanta_pipelines.api.responses.explanations import (
+    EpochsResponse,
+    ExplanationResponse,
+    SettledEpoch,
+    StandingEntry,
+    StandingsResponse,
+)
 from quanta_pipelines.api.responses.health import (
     Component,
     DetailedHealthResponse,
@@ -65,6 +72,8 @@ __all__ = [
     "DisputeResponse",
     "EpochPhaseNow",
     "EpochResponse",
+    "EpochsResponse",
+    "ExplanationResponse",
     "HealthResponse",
     "HeldPortfolio",
     "Holding",
@@ -83,10 +92,13 @@ __all__ = [
     "RevealResponse",
     "RevealVerdict",
     "ScoreDistribution",
+    "SettledEpoch",
     "SettledPrice",
     "SignalResponse",
     "SignalsResponse",
     "Stake",
+    "StandingEntry",
+    "StandingsResponse",
     "SubmitResponse",
     "Tier",
     "TrackRecord",
