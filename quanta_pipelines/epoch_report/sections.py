@@ -92,7 +92,8 @@ class EpochTables:
         frames = {
             name: lake.read(name, epoch_id, gates=TABLES[name].gates()) for name in (*READ, *shown)
         }
-        return cls(frames, found)
+        entries = ledger.standing(ledger.posted(frames["ledger_entries"]))
+        return cls({**frames, "ledger_entries": entries}, found)
 
     def facts(self) -> list[tuple[str, str]]:
         """The epoch in a few numbers."""

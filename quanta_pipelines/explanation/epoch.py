@@ -21,6 +21,7 @@ from quanta_pipelines.explanation.parts import (
     word,
 )
 from quanta_pipelines.explanation.payout import Money, income_of
+from quanta_pipelines.protocol import ledger
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.protocol.metrics import total_return
 from quanta_pipelines.protocol.params import ProtocolParams
@@ -90,6 +91,9 @@ class _Epoch:
         epoch_id: str,
         params: ProtocolParams,
     ) -> None:
+        # a restated epoch's ledger also holds what was taken back
+        moved = ledger.standing(ledger.posted(tables["ledger_entries"]))
+        tables = {**tables, "ledger_entries": moved}
         self._tables, self._epoch_id, self._params = tables, epoch_id, params
         self._rows = {
             name: _by(table, "hotkey") for name, table in tables.items() if "hotkey" in table

@@ -17,6 +17,7 @@ from quanta_pipelines.cli import main
 from quanta_pipelines.explanation import READ, NotExplained, explain_epoch
 from quanta_pipelines.explanation.counterfactuals import TERMS, without_term
 from quanta_pipelines.explanation.payout import income_of
+from quanta_pipelines.protocol.ledger import posted
 from quanta_pipelines.protocol.params import QUANTA
 from quanta_pipelines.protocol.settlement import settlement_tables
 from quanta_pipelines.publication import explained, publish_pages
@@ -313,6 +314,24 @@ def test_money_that_does_not_follow_is_not_explained(lake: Path) -> None:
     tables["rewards"].loc[first, ["gross_rao", "payout_rao"]] += 1
     with pytest.raises(NotExplained, match=LAST):
         explain_epoch(tables, None, epoch_id=LAST, params=QUANTA)
+
+
+def test_what_a_restatement_took_back_does_not_count(lake: Path) -> None:
+    tables = tables_of(lake, LAST)
+    before = explain_epoch(tables, None, epoch_id=LAST, params=QUANTA)
+    first = posted(tables["ledger_entries"])
+    n = len(first)
+    back = first.assign(
+        entry=first["entry"] + n,
+        from_account=first["to_account"],
+        to_account=first["from_account"],
+        reverses=first["entry"].astype("Int64"),
+        posting=1,
+    )
+    again = first.assign(entry=first["entry"] + 2 * n, version=2, posting=1)
+    tables["ledger_entries"] = pd.concat([first, back, again], ignore_index=True)
+    after = explain_epoch(tables, None, epoch_id=LAST, params=QUANTA)
+    assert [printed(one) for one in said(after)] == [printed(one) for one in said(before)]
 
 
 def test_an_epoch_is_explained_once_and_again_when_it_is_restated(
