@@ -68,13 +68,18 @@ class SimulatedMiner:
     habits: Habits
 
 
-def population(tickers: tuple[str, ...]) -> tuple[SimulatedMiner, ...]:
-    """The simulated miners; each prefers ``tickers`` in an order of its own."""
-    return tuple(_miner(number, tickers) for number in range(SIZE))
+def population(
+    tickers: tuple[str, ...], *, size: int = SIZE, called: str = "miner"
+) -> tuple[SimulatedMiner, ...]:
+    """The simulated miners; each prefers ``tickers`` in an order of its own.
+
+    ``called`` names them, and all they do by chance follows from their names.
+    """
+    return tuple(_miner(number, tickers, called) for number in range(size))
 
 
-def _miner(number: int, tickers: tuple[str, ...]) -> SimulatedMiner:
-    name = f"miner {number:02d}"
+def _miner(number: int, tickers: tuple[str, ...], called: str) -> SimulatedMiner:
+    name = f"{called} {number:02d}"
     habits = HABITS.get(number, Habits())
     if number in NEWCOMERS:
         habits = replace(habits, joins=NEWCOMERS[number])

@@ -143,7 +143,14 @@ def positions(
     params: ProtocolParams = QUANTA,
 ) -> tuple[tuple[str, str], ...]:
     """A portfolio as it is submitted: tickers with weights as text that sum to exactly 1."""
-    belief = strategy.conviction(history, rng).sort_index()
+    return submitted(strategy.conviction(history, rng), params)
+
+
+def submitted(
+    conviction: "pd.Series[float]", params: ProtocolParams = QUANTA
+) -> tuple[tuple[str, str], ...]:
+    """Positive conviction by ticker as weights in proportion to it, as far as the cap allows."""
+    belief = conviction.sort_index()
     one = 10**params.epoch.weight_decimals
     cap = int(params.epoch.max_weight * one)
     believed: FloatArray = np.asarray(belief, dtype=np.float64)

@@ -1,0 +1,222 @@
+"""One season: the honest miners of a world, some attackers, and every epoch settled by the steps.
+
+Tables of the season stay in memory, by table and epoch, and reach the next step as they were
+computed; ``audited`` holds each against its contract first. Intervals of scores are left out:
+nobody is paid by them.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from data_contracts.tables import CONTRACTS
+from quanta_pipelines.adapters.lake import Loaded, Version
+from quanta_pipelines.contract_type import audit
+from quanta_pipelines.protocol.epoch import Epoch, settles_at, submission_offset
+from quanta_pipelines.protocol.oracle import data_hash
+from quanta_pipelines.protocol.params import params_version
+from quanta_pipelines.protocol.portfolio import RAO, accepted_positions
+from quanta_pipelines.protocol.votes import validator_row
+from quanta_pipelines.red_team.findings import Findings, alarms_of, money_of
+from quanta_pipelines.red_team.specification import SpecificationSeason
+from quanta_pipelines.red_team.world import NEAR_CASH, PRICE_TABLES, WARM_UP, World, closes_at
+from quanta_pipelines.resources import EpochRun, Platform
+from quanta_pipelines.simulation.attackers import MinerAttack
+from quanta_pipelines.simulation.attackers.scene import Leak, Scene, honest
+from quanta_pipelines.simulation.attackers.validators import HonestVoter, Voter, season_rng
+from quanta_pipelines.simulation.keys import OWN_VALIDATOR, simulated_key
+from quanta_pipelines.simulation.miners import Plan, commit_all, reveal_all
+from quanta_pipelines.steps import steps_in_order
+
+EMISSION_RAO = 1_000 * RAO  # of the whole subnet, an epoch
+STAKE_RAO = 100_000 * RAO  # of every validator
+OTHERS = 12  # validators beside the platform's own, where votes are attacked
+LEFT_OUT = "score_intervals"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who attacks in a season, with the seats each takes over, and who votes how."""
+
+    name: str
+    attacks: Mapping[str, tuple[MinerAttack, tuple[int, ...]]] = field(default_factory=dict)
+    voters: Mapping[str, Voter] = field(default_factory=dict)  # by hotkey; the others are honest
+    voting: bool = False  # whether validators other than the platform's own vote
+
+
+@dataclass(frozen=True)
+class RememberedRun(EpochRun):
+    """A run whose earlier tables are those that this season computed."""
+
+    memory: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+
+    def _load(self, table: str, epoch: Epoch, gates: Sequence[str]) -> Loaded:
+        if (table, epoch.id) not in self.memory:
+            return EpochRun._load(self, table, epoch, gates)
+        frame = self.memory[table, epoch.id]
+        own = params_version(self.params)
+        return Loaded(frame, Version(table, epoch.id, "", len(frame), "", own, ""))
+
+
+def others() -> tuple[str, ...]:
+    """Hotkeys of the validators beside the platform's own."""
+    return tuple(simulated_key(f"red team validator {n}").hotkey for n in range(1, OTHERS + 1))
+
+
+@dataclass
+class Season:
+    """Plays one cast through the epochs of a world."""
+
+    world: World
+    cast: Cast
+    home: Path
+    audited: bool = False
+    memory: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    players: dict[str, set[str]] = field(default_factory=dict)  # hotkeys by attack
+
+    def play(self) -> Findings:
+        """The whole season, and what came of it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.world.folder / "signals.db", self.home / "signals.db")
+        platform = self.world.platform(self.home)
+        self._returns = self.world.total_returns()
+        specification = SpecificationSeason(self._returns, EMISSION_RAO)
+        findings = self._findings()
+        for number, epoch in enumerate(self.world.epochs):
+            self._snapshot(platform, epoch)
+            self._signals(platform, epoch, number)
+            tables = self._settle(platform, epoch)
+            spec = specification.settle(
+                epoch, tables, lambda scored, agreed, epoch=epoch: self._rows(epoch, scored, agreed)
+            )
+            if number >= WARM_UP:
+                findings.add(epoch.id, money_of(tables), money_of(spec), alarms_of(tables))
+        findings.copied = {
+            name: str(target)
+            for name, (attack, _) in self.cast.attacks.items()
+            if (target := getattr(attack, "target", ""))
+        }
+        platform.store.close()
+        return findings
+
+    def _findings(self) -> Findings:
+        seats = tuple(seat.hotkey for seat in self.world.seats)
+        return Findings(
+            self.world.seed,
+            self.cast.name,
+            players=self.players,
+            seats={
+                name: frozenset(seats[at] for at in taken)
+                for name, (_, taken) in self.cast.attacks.items()
+            },
+            all_seats=seats,
+            miners=frozenset({*seats, *(miner.hotkey for miner in self.world.honest)}),
+        )
+
+    def _snapshot(self, platform: Platform, epoch: Epoch) -> None:
+        voters = (OWN_VALIDATOR, *(others() if self.cast.voting else ()))
+        platform.store.record_snapshot(
+            epoch,
+            emission_rao=EMISSION_RAO,
+            external_rao=0,
+            stakes=dict.fromkeys(voters, STAKE_RAO),
+            source="simulated",
+        )
+
+    def _signals(self, platform: Platform, epoch: Epoch, number: int) -> None:
+        """The seats send what they send; the honest miners' signals are in the store."""
+        scene = self._scene(platform, epoch)
+        taken = {seat for _, seats in self.cast.attacks.values() for seat in seats}
+        attacking = number >= WARM_UP
+        free = [
+            seat for at, seat in enumerate(self.world.seats) if not (attacking and at in taken)
+        ]
+        plans: list[Plan] = honest(scene, free)
+        if attacking:
+            for name, (attack, seats) in self.cast.attacks.items():
+                moves = attack.moves(scene, [self.world.seats[at] for at in seats])
+                names = {step.miner.hotkey for move in moves for step in move.commits}
+                self.players.setdefault(name, set()).update(names)
+                plans += moves
+        commit_all(platform.store, epoch, plans)
+        reveal_all(platform.store, epoch, plans)
+
+    def _scene(self, platform: Platform, epoch: Epoch) -> Scene:
+        store, before = platform.store, epoch.previous().id
+        known = accepted_positions(store.reveals(epoch.id), store.commitments(epoch.id))
+        leaks = {
+            str(hotkey): Leak(
+                tuple(
+                    (str(ticker), f"{weight:.6f}")
+                    for ticker, weight in zip(rows["ticker"], rows["submitted_weight"], strict=True)
+                ),
+                rows["committed_at"].iloc[0].to_pydatetime(),
+            )
+            for hotkey, rows in known.groupby("hotkey")
+        }
+        day = pd.Timestamp(epoch.sessions[0])
+        board = self.memory.get(("rewards", before), pd.DataFrame(columns=BOARD))
+        return Scene(
+            epoch=epoch,
+            closes=closes_at(self._returns, store.universe(epoch.id), epoch),
+            revealed={
+                held: frame for (table, held), frame in self.memory.items() if table == "portfolios"
+            },
+            board=board[list(BOARD)],
+            leaks=leaks,
+            first_session=self._returns.loc[day],
+            near_cash=NEAR_CASH,
+            params=platform.params,
+        )
+
+    def _settle(self, platform: Platform, epoch: Epoch) -> dict[str, pd.DataFrame]:
+        """Every step of the epoch, votes of the others in time for theirs."""
+        run = RememberedRun(platform, epoch, memory=self.memory)
+        tables = {
+            name: platform.lake.read(name, epoch.id)
+            for name in sorted(PRICE_TABLES)
+        }
+        for step in steps_in_order():
+            if step.name == LEFT_OUT or PRICE_TABLES.issuperset(step.tables):
+                continue
+            if step.name == "validator_weights" and self.cast.voting:
+                self._vote(platform, epoch, tables)
+            tables |= step(run, tables)
+        if self.audited:
+            _require_contracts(tables, epoch)
+        self.memory |= {(name, epoch.id): frame for name, frame in tables.items()}
+        return tables
+
+    def _vote(self, platform: Platform, epoch: Epoch, tables: Mapping[str, pd.DataFrame]) -> None:
+        scored = validator_row(tables["scores"], tables["horizon_metrics"], platform.params)
+        agreed = self.memory.get(("consensus", epoch.previous().id), pd.DataFrame())
+        prices = data_hash(tables["validated_prices"])
+        for hotkey, row in self._rows(epoch, scored, agreed).items():
+            at = settles_at(epoch, platform.params) + submission_offset(hotkey, epoch)
+            platform.store.submit_weights(hotkey, epoch, row, prices, received_at=at)
+
+    def _rows(
+        self, epoch: Epoch, scored: pd.DataFrame, agreed: pd.DataFrame
+    ) -> dict[str, pd.DataFrame]:
+        """Votes of the validators beside the platform's own; nobody's where nobody is ranked."""
+        if scored.empty or not self.cast.voting:
+            return {}
+        attacking = epoch >= self.world.measured[0]
+        rows = {}
+        for hotkey in others():
+            voter = self.cast.voters.get(hotkey, HonestVoter()) if attacking else HonestVoter()
+            rows[hotkey] = voter.vote(scored, agreed, season_rng(hotkey, epoch.id))
+        return rows
+
+
+BOARD = ("hotkey", "rank", "final_tier")
+
+
+def _require_contracts(tables: Mapping[str, pd.DataFrame], epoch: Epoch) -> None:
+    for name, frame in tables.items():
+        failure = audit(CONTRACTS[name], frame, epoch.id)
+        if failure is not None:
+            raise ValueError(f"{name} of {epoch} breaks its contract: {failure.iloc[0].to_dict()}")
