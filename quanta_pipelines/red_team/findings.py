@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from quanta_pipelines.protocol.integrity.case_table import CONFIRMED, DISMISSED, CaseKind
 from quanta_pipelines.protocol.ledger import balances
 from quanta_pipelines.protocol.portfolio import RAO
+from quanta_pipelines.protocol.ranking import Standing
 
-ALARMS = ("invalid portfolio", "originality", "variance", "low variance", "cluster", "plagiarism")
+UNREVEALED = "unrevealed"  # an offence that honest miners commit too, by forgetting
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Findings:
         return list(dict.fromkeys(str(frame["epoch_id"].iloc[0]) for frame in self.money))
 
     def gains(self, rules: str) -> pd.DataFrame:
-        """Columns epoch_id, hotkey, gain and at_risk under one rule set."""
+        """Columns epoch_id, hotkey, gain, at_risk and slashed under one rule set."""
         table = pd.concat(self.money, ignore_index=True)
         return table[table["rules"] == rules]
 
@@ -49,7 +51,10 @@ class Findings:
 
 
 def money_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Gain of every miner and validator by the ledger, and the antes that were at risk."""
+    """Gain of every miner and validator by the ledger, and the antes that were at risk.
+
+    ``slashed`` is what confirmed offences burn beside that.
+    """
     held = balances(tables["ledger_entries"])
     accounts = held.index.str.partition(":").to_frame(index=False)
     table = pd.DataFrame(
@@ -57,7 +62,17 @@ def money_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     )
     antes = tables["commitments"].set_index("hotkey")["ante_rao"] / RAO
     table = table[table["kind"].isin(["miner", "validator"])]
-    return table.assign(at_risk=table["hotkey"].map(antes).fillna(0.0))
+    burned = table["hotkey"].map(_slashed(tables)).fillna(0.0)
+    return table.assign(at_risk=table["hotkey"].map(antes).fillna(0.0), slashed=burned)
+
+
+def _slashed(tables: Mapping[str, pd.DataFrame]) -> "pd.Series[float]":
+    """What the cases that were confirmed in this epoch burn of a bond or a stake, by hotkey."""
+    if "integrity_cases" not in tables:
+        return pd.Series(dtype="float64")
+    cases = tables["integrity_cases"]
+    now = cases[(cases["state"] == CONFIRMED) & (cases["closed_epoch"] == cases["epoch_id"])]
+    return now.groupby("hotkey")["slash_rao"].sum().astype("float64") / RAO
 
 
 def alarms_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -68,14 +83,18 @@ def alarms_of(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "invalid portfolio": set(refused),
         "originality": set(scores.loc[scores["originality"] < 1, "hotkey"]),
         "variance": set(scores.loc[scores["variance_factor"] < 1, "hotkey"]),
+        UNREVEALED: set(scores.loc[scores["standing"] == Standing.UNREVEALED, "hotkey"]),
         "low variance": set(
             scores.loc[scores["reason"].str.startswith("annualised volatility"), "hotkey"]
         ),
         "cluster": set(scores.loc[scores["reason"].str.contains("of its cluster"), "hotkey"]),
     }
-    if "integrity_flags" in tables:
-        flags = tables["integrity_flags"]
-        found["plagiarism"] = set(flags.loc[flags["plagiarism_suspected"], "hotkey"])
-        found["cluster"] |= set(flags.loc[flags["cluster_member"], "hotkey"])
+    flags, cases = tables["integrity_flags"], tables["integrity_cases"]
+    found["cluster"] |= set(flags.loc[flags["cluster_member"], "hotkey"])
+    found["plagiarism"] = set(flags.loc[flags["plagiarism_suspected"], "hotkey"])
+    live = cases[cases["state"] != DISMISSED]
+    for kind in (CaseKind.HEDGED_PAIR, CaseKind.COLLUSION):
+        both = live[live["kind"] == kind]
+        found[kind.replace("_", " ")] = {*both["hotkey"], *both["other_hotkey"]}
     rows = [(hotkey, alarm) for alarm, names in found.items() for hotkey in sorted(names)]
     return pd.DataFrame(rows, columns=["hotkey", "alarm"])

@@ -19,7 +19,7 @@ from quanta_pipelines.red_team.casts import (
     VOTING,
     names_of_casts,
 )
-from quanta_pipelines.red_team.findings import Findings
+from quanta_pipelines.red_team.findings import UNREVEALED, Findings
 from quanta_pipelines.red_team.season import STAKE_RAO, others
 from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.simulation.attackers import KINDS, RING, VALIDATOR_KINDS
@@ -56,6 +56,7 @@ class Earned:
     per_token: float  # gain over tokens at risk
     honest_per_token: float
     difference: Interval  # per token at risk
+    slashed: float  # tokens an epoch that confirmed offences burn beside that
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +123,23 @@ def _line(attack: str, cast: str, seasons: Seasons, seeds: Sequence[int]) -> Lin
 
 
 def _words(attack: str) -> str:
-    if attack in KINDS and KINDS[attack].compared == "the copied":
-        return "the miner it copies, in the season without attackers"
-    if attack in KINDS or attack == RING_MINERS:
-        return "the same seats, in the season without attackers"
-    return "the same validator, in the season where all vote honestly"
+    if attack in KINDS:
+        return {
+            "itself": "itself, playing its own portfolio honestly",
+            "the copied": "the miner it copies",
+            "the seats": "the mean of all seats, who have no skill either",
+        }[KINDS[attack].compared]
+    return "itself, voting honestly" if attack != RING_MINERS else "the same miners without a ring"
 
 
 def _sides(attack: str, cast: str, findings: Findings) -> _Sides:
     if attack in KINDS:
         players = frozenset(findings.players[attack])
-        own = KINDS[attack].compared == "itself"
-        honest = findings.seats[attack] if own else frozenset({findings.copied[attack]})
+        honest = {
+            "itself": findings.seats[attack],
+            "the copied": frozenset({findings.copied.get(attack, "")}),
+            "the seats": frozenset(findings.all_seats),
+        }[KINDS[attack].compared]
         return _Sides(cast, HONEST, players, honest)
     if attack == RING_MINERS:
         same = frozenset(findings.all_seats[at] for at in RING_SEATS)
@@ -149,7 +155,7 @@ def _earned(rules: str, seasons: Seasons, sides: Mapping[int, _Sides]) -> Earned
         theirs = _of(seasons[seed, side.cast], rules, side.attackers)
         honest = _of(seasons[seed, side.baseline], rules, side.honest)
         rows.append((*theirs, *honest))
-    profit, per_token, honest_profit, honest_per_token = (
+    profit, per_token, slashed, honest_profit, honest_per_token, _ = (
         np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)
     )
     return Earned(
@@ -158,18 +164,23 @@ def _earned(rules: str, seasons: Seasons, sides: Mapping[int, _Sides]) -> Earned
         per_token=float(per_token.mean()),
         honest_per_token=float(honest_per_token.mean()),
         difference=interval(per_token - honest_per_token),
+        slashed=float(slashed.mean()),
     )
 
 
-def _of(findings: Findings, rules: str, hotkeys: frozenset[str]) -> tuple[float, float]:
-    """Tokens gained an epoch, and gained per token at risk: antes, or a validator's stake."""
+def _of(findings: Findings, rules: str, hotkeys: frozenset[str]) -> tuple[float, float, float]:
+    """Tokens gained an epoch, gained per token at risk, and slashed an epoch.
+
+    At risk are antes, or a validator's stake.
+    """
     table = findings.gains(rules)
     own = table[table["hotkey"].isin(hotkeys)]
     epochs = table["epoch_id"].nunique()
     validators = sum(hotkey in others() for hotkey in hotkeys)
     at_risk = own["at_risk"].sum() + validators * epochs * STAKE_RAO / RAO
     gain = float(own["gain"].sum())
-    return gain / epochs, gain / at_risk if at_risk else 0.0
+    per_token = gain / at_risk if at_risk else 0.0
+    return gain / epochs, per_token, float(own["slashed"].sum()) / epochs
 
 
 def interval(values: "np.typing.NDArray[np.float64]") -> Interval:
@@ -204,9 +215,8 @@ def false_alarms(seasons: Seasons) -> list[FalseAlarms]:
     without, among = [], []
     for (_, cast), findings in seasons.items():
         (without if cast in (HONEST, VOTING) else among).append(findings)
-    names = sorted(
-        {str(name) for one in seasons.values() for name in one.pointed_at()["alarm"].unique()}
-    )
+    raised = {str(name) for one in seasons.values() for name in one.pointed_at()["alarm"].unique()}
+    names = sorted(raised - {UNREVEALED})
     return [FalseAlarms(name, _share(name, without), _share(name, among)) for name in names]
 
 

@@ -5,6 +5,7 @@ computed; ``audited`` holds each against its contract first. Intervals of scores
 nobody is paid by them.
 """
 
+import datetime as dt
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ import pandas as pd
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines.adapters.lake import Loaded, Version
+from quanta_pipelines.adapters.signal_store.cases import CaseEvent, OpenCase
 from quanta_pipelines.contract_type import audit
 from quanta_pipelines.protocol.epoch import Epoch, settles_at, submission_offset
+from quanta_pipelines.protocol.integrity.case_table import OPEN
 from quanta_pipelines.protocol.oracle import data_hash
 from quanta_pipelines.protocol.params import params_version
 from quanta_pipelines.protocol.portfolio import RAO, accepted_positions
@@ -33,6 +36,9 @@ from quanta_pipelines.steps import steps_in_order
 
 EMISSION_RAO = 1_000 * RAO  # of the whole subnet, an epoch
 STAKE_RAO = 100_000 * RAO  # of every validator
+BOND_RAO = 100 * RAO  # of every miner, above S_min of a cluster of five
+DELIBERATION = dt.timedelta(days=3)  # from the opening of a case to the operator's decision
+BOARD = ("hotkey", "rank", "final_tier")
 OTHERS = 12  # validators beside the platform's own, where votes are attacked
 LEFT_OUT = "score_intervals"
 
@@ -52,13 +58,13 @@ class RememberedRun(EpochRun):
     """A run whose earlier tables are those that this season computed."""
 
     memory: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    rules: str = ""  # version of the rule set
 
     def _load(self, table: str, epoch: Epoch, gates: Sequence[str]) -> Loaded:
         if (table, epoch.id) not in self.memory:
             return EpochRun._load(self, table, epoch, gates)
         frame = self.memory[table, epoch.id]
-        own = params_version(self.params)
-        return Loaded(frame, Version(table, epoch.id, "", len(frame), "", own, ""))
+        return Loaded(frame, Version(table, epoch.id, "", len(frame), "", self.rules, ""))
 
 
 def others() -> tuple[str, ...]:
@@ -83,12 +89,13 @@ class Season:
         shutil.copyfile(self.world.folder / "signals.db", self.home / "signals.db")
         platform = self.world.platform(self.home)
         self._returns = self.world.total_returns()
+        self._rules = params_version(platform.params)
         specification = SpecificationSeason(self._returns, EMISSION_RAO)
         findings = self._findings()
         for number, epoch in enumerate(self.world.epochs):
-            self._snapshot(platform, epoch)
             self._signals(platform, epoch, number)
             tables = self._settle(platform, epoch)
+            decide(platform, tables["integrity_cases"])
             spec = specification.settle(
                 epoch, tables, lambda scored, agreed, epoch=epoch: self._rows(epoch, scored, agreed)
             )
@@ -116,7 +123,8 @@ class Season:
             miners=frozenset({*seats, *(miner.hotkey for miner in self.world.honest)}),
         )
 
-    def _snapshot(self, platform: Platform, epoch: Epoch) -> None:
+    def _snapshot(self, platform: Platform, epoch: Epoch, sent: Sequence[Plan]) -> None:
+        """Everyone has bonded the same, under whatever name it comes."""
         voters = (OWN_VALIDATOR, *(others() if self.cast.voting else ()))
         platform.store.record_snapshot(
             epoch,
@@ -124,13 +132,16 @@ class Season:
             external_rao=0,
             stakes=dict.fromkeys(voters, STAKE_RAO),
             source="simulated",
+            bonds=dict.fromkeys(
+                sorted({*self._findings().miners, *(_sender(plan) for plan in sent)}), BOND_RAO
+            ),
         )
 
     def _signals(self, platform: Platform, epoch: Epoch, number: int) -> None:
         """The seats send what they send; the honest miners' signals are in the store."""
-        scene = self._scene(platform, epoch)
         taken = {seat for _, seats in self.cast.attacks.values() for seat in seats}
         attacking = number >= WARM_UP
+        scene = self._scene(platform, epoch, watched=attacking and bool(taken))
         free = [
             seat for at, seat in enumerate(self.world.seats) if not (attacking and at in taken)
         ]
@@ -141,22 +152,13 @@ class Season:
                 names = {step.miner.hotkey for move in moves for step in move.commits}
                 self.players.setdefault(name, set()).update(names)
                 plans += moves
+        self._snapshot(platform, epoch, plans)
         commit_all(platform.store, epoch, plans)
         reveal_all(platform.store, epoch, plans)
 
-    def _scene(self, platform: Platform, epoch: Epoch) -> Scene:
+    def _scene(self, platform: Platform, epoch: Epoch, *, watched: bool) -> Scene:
+        """What attackers see; nothing but prices where none of them looks."""
         store, before = platform.store, epoch.previous().id
-        known = accepted_positions(store.reveals(epoch.id), store.commitments(epoch.id))
-        leaks = {
-            str(hotkey): Leak(
-                tuple(
-                    (str(ticker), f"{weight:.6f}")
-                    for ticker, weight in zip(rows["ticker"], rows["submitted_weight"], strict=True)
-                ),
-                rows["committed_at"].iloc[0].to_pydatetime(),
-            )
-            for hotkey, rows in known.groupby("hotkey")
-        }
         day = pd.Timestamp(epoch.sessions[0])
         board = self.memory.get(("rewards", before), pd.DataFrame(columns=BOARD))
         return Scene(
@@ -166,7 +168,7 @@ class Season:
                 held: frame for (table, held), frame in self.memory.items() if table == "portfolios"
             },
             board=board[list(BOARD)],
-            leaks=leaks,
+            leaks=_leaks(platform, epoch) if watched else {},
             first_session=self._returns.loc[day],
             near_cash=NEAR_CASH,
             params=platform.params,
@@ -174,7 +176,7 @@ class Season:
 
     def _settle(self, platform: Platform, epoch: Epoch) -> dict[str, pd.DataFrame]:
         """Every step of the epoch, votes of the others in time for theirs."""
-        run = RememberedRun(platform, epoch, memory=self.memory)
+        run = RememberedRun(platform, epoch, memory=self.memory, rules=self._rules)
         tables = {
             name: platform.lake.read(name, epoch.id)
             for name in sorted(PRICE_TABLES)
@@ -212,7 +214,38 @@ class Season:
         return rows
 
 
-BOARD = ("hotkey", "rank", "final_tier")
+def _leaks(platform: Platform, epoch: Epoch) -> dict[str, Leak]:
+    """What the honest miners will reveal: it is in the store before an attacker acts."""
+    store = platform.store
+    known = accepted_positions(store.reveals(epoch.id), store.commitments(epoch.id))
+    return {
+        str(hotkey): Leak(
+            tuple(
+                (str(ticker), f"{weight:.6f}")
+                for ticker, weight in zip(rows["ticker"], rows["submitted_weight"], strict=True)
+            ),
+            rows["committed_at"].iloc[0].to_pydatetime(),
+        )
+        for hotkey, rows in known.groupby("hotkey")
+    }
+
+
+def _sender(plan: Plan) -> str:
+    return plan.commits[0].miner.hotkey
+
+
+def decide(platform: Platform, cases: pd.DataFrame) -> None:
+    """The operator confirms every case some days after it was opened, and knows no names."""
+    for row in cases[cases["state"] == OPEN].itertuples():
+        opened, last = pd.Timestamp(str(row.opened_at)), pd.Timestamp(str(row.decide_by))
+        case = OpenCase(str(row.case_id), opened.to_pydatetime(), last.to_pydatetime())
+        platform.store.cases.record(
+            case,
+            CaseEvent.CONFIRM,
+            author="simulated operator",
+            reason="the evidence is over every threshold",
+            at=case.opened_at + DELIBERATION,
+        )
 
 
 def _require_contracts(tables: Mapping[str, pd.DataFrame], epoch: Epoch) -> None:

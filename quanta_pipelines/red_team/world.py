@@ -7,6 +7,7 @@ same settled prices. The attackers are played in ``season``.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,20 +53,20 @@ class World:
         """The epochs in which attackers attack."""
         return self.epochs[WARM_UP:]
 
-    @property
+    @cached_property
     def tickers(self) -> tuple[str, ...]:
         """What honest miners know of: all tickers but the benchmark and the near-cash ones."""
         return tuple(
             name for name in self.prices.tickers() if name not in (BENCHMARK, *NEAR_CASH)
         )
 
-    @property
+    @cached_property
     def honest(self) -> tuple[SimulatedMiner, ...]:
         """The miners that are honest in every season."""
         people = population(self.tickers, size=HONEST, called=f"seed {self.seed} miner")
         return tuple(replace(miner, ante=ANTE) for miner in people)
 
-    @property
+    @cached_property
     def seats(self) -> tuple[SimulatedMiner, ...]:
         """Miners without skill, each with ten stocks of its own: honest until taken over."""
         return tuple(self._seat(number) for number in range(SEATS))

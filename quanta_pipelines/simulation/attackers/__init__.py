@@ -23,7 +23,7 @@ from quanta_pipelines.simulation.attackers.scene import MinerAttack
 from quanta_pipelines.simulation.attackers.sybils import HedgedPair, SybilSplit
 from quanta_pipelines.simulation.attackers.withholding import NonRevealer
 
-Baseline = Literal["the copied", "itself"]
+Baseline = Literal["the copied", "itself", "the seats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Kind:
     name: str
     does: str
     create: Callable[[], MinerAttack]
-    compared: Baseline = "itself"  # honest in the season without attackers: who has its skill
+    compared: Baseline = "itself"  # who has its skill, and is honest in the season without attackers
     may_never_pay: bool = False  # the attacks that no rule may let pay, without exception
 
 
@@ -81,12 +81,12 @@ MINER_KINDS: tuple[Kind, ...] = (
         may_never_pay=True,
     ),
     Kind("sybil split", "one portfolio under five names", SybilSplit, may_never_pay=True),
-    Kind("hedged sybil pair", "two names on two sides of one bet", HedgedPair),
-    Kind("cash-like", "tickers that hardly move", CashLike, may_never_pay=True),
+    Kind("hedged sybil pair", "two names on two sides of one bet", HedgedPair, "the seats"),
+    Kind("cash-like", "tickers that hardly move", CashLike, "the seats", may_never_pay=True),
     Kind("diluted with cash", "its own portfolio, two fifths of it near-cash", DilutedCash),
-    Kind("lottery ticket", "the five names that swing most", LotteryTicket),
+    Kind("lottery ticket", "the five names that swing most", LotteryTicket, "the seats"),
     Kind("re-registration", "a new name after every loss", ReRegistration),
-    Kind("hindsight picker", "the past winners", HindsightPicker, may_never_pay=True),
+    Kind("hindsight picker", "the past winners", HindsightPicker, "the seats", may_never_pay=True),
     Kind("non-revealer", "three commitments, the best one revealed", NonRevealer),
     Kind("whale ante", "the largest ante there may be", WhaleAnte),
 )
