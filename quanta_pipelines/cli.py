@@ -24,6 +24,7 @@ from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option, restate_option
 from quanta_pipelines.cli_prices import prices
+from quanta_pipelines.cli_red_team import red_team
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.errors import ProtocolError
 from quanta_pipelines.settings import Settings, current_settings
@@ -44,6 +45,7 @@ main.add_command(cases)
 cli_money.register(main)
 cli_analysis.register(main)
 cli_people.register(main)
+main.add_command(red_team)
 
 
 @main.group("epoch")

@@ -1,5 +1,6 @@
 """Plays every season of every seed, several at a time, and gathers what they show."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -7,10 +8,12 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import pandas as pd
+
 from quanta_pipelines.red_team.casts import cast_of, names_of_casts
 from quanta_pipelines.red_team.findings import Findings
 from quanta_pipelines.red_team.measures import FalseAlarms, Line, false_alarms, lines
-from quanta_pipelines.red_team.season import Season
+from quanta_pipelines.red_team.season import Season, warm_up
 from quanta_pipelines.red_team.world import WARM_UP, build, opened
 from quanta_pipelines.simulation.price_table import PriceTable
 
@@ -63,8 +66,13 @@ def campaign(
         table = Path(folder) / "prices.parquet"
         prices.rows.to_parquet(table)
         weeks, seasons = _played(
-            Path(folder), replace(prices, rows=prices.rows.head(0)), size, casts,
-            jobs=jobs, audited=audited, on_done=on_done,
+            Path(folder),
+            replace(prices, rows=prices.rows.head(0)),
+            size,
+            casts,
+            jobs=jobs,
+            audited=audited,
+            on_done=on_done,
         )
     return Campaign(
         size=size,
@@ -91,21 +99,20 @@ def _played(
     weeks: dict[int, Played] = {}
     found: dict[tuple[int, str], Findings] = {}
     with _Workers(jobs) as workers:
-        waiting: dict[Future[Played] | Future[Findings], int] = {
-            workers.submit(_build, folder, vendor.name, seed, size): seed for seed in seeds
+        waiting: set[Future[Played | Findings]] = {
+            workers.submit(_build, folder, vendor.name, seed, size) for seed in seeds
         }
         while waiting:
-            ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                seed = waiting.pop(future)
-                result = future.result()
+            ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for result in sorted((future.result() for future in ready), key=lambda one: one.seed):
                 if isinstance(result, Played):
-                    weeks[seed] = result
-                    for cast in casts:
-                        task = workers.submit(_season, folder, seed, cast, audited)
-                        waiting[task] = seed
+                    weeks[result.seed] = result
+                    waiting |= {
+                        workers.submit(_season, folder, result.seed, cast, audited)
+                        for cast in casts
+                    }
                 else:
-                    found[seed, result.cast] = result
+                    found[result.seed, result.cast] = result
                     done += 1
                     on_done(done, total)
     return (
@@ -129,27 +136,26 @@ class _Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def submit(self, function: "Callable[..., object]", *arguments: object) -> "Future[object]":
+    def submit(
+        self, function: "Callable[..., Played | Findings]", *arguments: object
+    ) -> "Future[Played | Findings]":
         if self._pool is not None:
             return self._pool.submit(function, *arguments)
-        future: Future[object] = Future()
+        future: Future[Played | Findings] = Future()
         future.set_result(function(*arguments))
         return future
 
 
 def _build(folder: Path, vendor: str, seed: int, size: Size) -> Played:
-    import pandas as pd
-
     prices = PriceTable(pd.read_parquet(folder / "prices.parquet"), vendor)
     world = build(
         folder / f"seed {seed}", prices, seed=seed, tickers=size.tickers, epochs=size.epochs
     )
+    warm_up(world)
     return Played(seed, world.epochs[WARM_UP].id, world.epochs[-1].id)
 
 
 def _season(folder: Path, seed: int, cast: str, audited: bool) -> Findings:  # noqa: FBT001
-    import shutil
-
     world = opened(folder / f"seed {seed}")
     home = Path(tempfile.mkdtemp(dir=folder))
     findings = Season(world, cast_of(cast, world), home, audited=audited).play()

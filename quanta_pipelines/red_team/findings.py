@@ -20,7 +20,9 @@ class Findings:
     seed: int
     cast: str
     players: dict[str, set[str]]  # hotkeys that attacked, by attack
-    seats: dict[str, frozenset[str]] = field(default_factory=dict)  # that were taken over, by attack
+    seats: dict[str, frozenset[str]] = field(
+        default_factory=dict
+    )  # that were taken over, by attack
     all_seats: tuple[str, ...] = ()
     miners: frozenset[str] = frozenset()  # of the population, seats included
     copied: dict[str, str] = field(default_factory=dict)  # target by attack

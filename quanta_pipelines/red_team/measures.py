@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from quanta_pipelines.protocol.metrics import FloatArray
+from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.red_team.casts import (
     HONEST,
     IDLE_VOTERS,
@@ -21,7 +23,6 @@ from quanta_pipelines.red_team.casts import (
 )
 from quanta_pipelines.red_team.findings import UNREVEALED, Findings
 from quanta_pipelines.red_team.season import STAKE_RAO, others
-from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.simulation.attackers import KINDS, RING, VALIDATOR_KINDS
 
 RULES = ("QUANTA", "SPEC")
@@ -183,7 +184,41 @@ def _of(findings: Findings, rules: str, hotkeys: frozenset[str]) -> tuple[float,
     return gain / epochs, per_token, float(own["slashed"].sum()) / epochs
 
 
-def interval(values: "np.typing.NDArray[np.float64]") -> Interval:
+def cumulated(attack: str, rules: str, seasons: Seasons) -> tuple[FloatArray, FloatArray]:
+    """Gain so far over one epoch's tokens at risk, of the attack and of its honest counterpart.
+
+    One number per measured epoch, the mean over the seeds.
+    """
+    names = dict.fromkeys(name for _, name in seasons)
+    cast = next(name for name in names if attack in _seen_in(name))
+    pairs = []
+    for seed in sorted({seed for seed, _ in seasons}):
+        side = _sides(attack, cast, seasons[seed, cast])
+        pairs.append(
+            [
+                _path(seasons[seed, side.cast], rules, side.attackers),
+                _path(seasons[seed, side.baseline], rules, side.honest),
+            ]
+        )
+    theirs, honest = np.array(pairs, dtype=np.float64).mean(axis=0)
+    return theirs, honest
+
+
+def _seen_in(cast: str) -> list[str]:
+    parts = cast.split(" + ")
+    return [*parts, RING_MINERS] if RING in parts else parts
+
+
+def _path(findings: Findings, rules: str, hotkeys: frozenset[str]) -> FloatArray:
+    table = findings.gains(rules)
+    own = table[table["hotkey"].isin(hotkeys)].groupby("epoch_id")[["gain", "at_risk"]].sum()
+    own = own.reindex(findings.epoch_ids, fill_value=0.0)
+    validators = sum(hotkey in others() for hotkey in hotkeys)
+    at_risk = float(own["at_risk"].mean()) + validators * STAKE_RAO / RAO
+    return np.asarray(own["gain"].cumsum() / (at_risk or 1.0), dtype=np.float64)
+
+
+def interval(values: FloatArray) -> Interval:
     """Mean and Student's interval over the seeds."""
     mean, n = float(values.mean()), len(values)
     if n < 2:
@@ -204,15 +239,20 @@ def _first_alarm(findings: Findings, attackers: frozenset[str]) -> int | None:
 def _kinds_of_alarm(findings: Sequence[Findings], sides: Sequence[_Sides]) -> tuple[str, ...]:
     found = [
         alarms.loc[alarms["hotkey"].isin(side.attackers), "alarm"]
-        for alarms, side in ((one.pointed_at(), side) for one, side in zip(findings, sides, strict=True))
+        for alarms, side in (
+            (one.pointed_at(), side) for one, side in zip(findings, sides, strict=True)
+        )
     ]
     counted = pd.concat(found).value_counts()
-    return tuple(str(name) for name in counted.sort_index().sort_values(ascending=False, kind="stable").index)
+    return tuple(
+        str(name) for name in counted.sort_index().sort_values(ascending=False, kind="stable").index
+    )
 
 
 def false_alarms(seasons: Seasons) -> list[FalseAlarms]:
     """Shares of honest miners and epochs, by alarm; none that nobody ever raised."""
-    without, among = [], []
+    without: list[Findings] = []
+    among: list[Findings] = []
     for (_, cast), findings in seasons.items():
         (without if cast in (HONEST, VOTING) else among).append(findings)
     raised = {str(name) for one in seasons.values() for name in one.pointed_at()["alarm"].unique()}
@@ -229,4 +269,3 @@ def _share(alarm: str, findings: Sequence[Findings]) -> float:
         pointed += len(theirs[theirs["hotkey"].isin(one.miners)])
         chances += len(one.miners - guilty) * len(one.epoch_ids)
     return pointed / chances if chances else 0.0
-

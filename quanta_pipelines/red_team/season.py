@@ -9,6 +9,7 @@ import datetime as dt
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,8 +28,7 @@ from quanta_pipelines.red_team.findings import Findings, alarms_of, money_of
 from quanta_pipelines.red_team.specification import SpecificationSeason
 from quanta_pipelines.red_team.world import NEAR_CASH, PRICE_TABLES, WARM_UP, World, closes_at
 from quanta_pipelines.resources import EpochRun, Platform
-from quanta_pipelines.simulation.attackers import MinerAttack
-from quanta_pipelines.simulation.attackers.scene import Leak, Scene, honest
+from quanta_pipelines.simulation.attackers.scene import Leak, MinerAttack, Scene, honest
 from quanta_pipelines.simulation.attackers.validators import HonestVoter, Voter, season_rng
 from quanta_pipelines.simulation.keys import OWN_VALIDATOR, simulated_key
 from quanta_pipelines.simulation.miners import Plan, commit_all, reveal_all
@@ -84,23 +84,17 @@ class Season:
     players: dict[str, set[str]] = field(default_factory=dict)  # hotkeys by attack
 
     def play(self) -> Findings:
-        """The whole season, and what came of it."""
+        """The measured epochs, after the warm-up that all seasons share, and what came of them."""
         self.home.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.world.folder / "signals.db", self.home / "signals.db")
         platform = self.world.platform(self.home)
-        self._returns = self.world.total_returns()
-        self._rules = params_version(platform.params)
+        self.memory = _remembered(platform, self.world.epochs[:WARM_UP])
         specification = SpecificationSeason(self._returns, EMISSION_RAO)
         findings = self._findings()
-        for number, epoch in enumerate(self.world.epochs):
-            self._signals(platform, epoch, number)
-            tables = self._settle(platform, epoch)
-            decide(platform, tables["integrity_cases"])
-            spec = specification.settle(
-                epoch, tables, lambda scored, agreed, epoch=epoch: self._rows(epoch, scored, agreed)
-            )
-            if number >= WARM_UP:
-                findings.add(epoch.id, money_of(tables), money_of(spec), alarms_of(tables))
+        for epoch in self.world.measured:
+            tables = self.settle(platform, epoch)
+            spec = specification.settle(epoch, tables, partial(self._rows, epoch))
+            findings.add(epoch.id, money_of(tables), money_of(spec), alarms_of(tables))
         findings.copied = {
             name: str(target)
             for name, (attack, _) in self.cast.attacks.items()
@@ -108,6 +102,17 @@ class Season:
         }
         platform.store.close()
         return findings
+
+    def settle(self, platform: Platform, epoch: Epoch) -> dict[str, pd.DataFrame]:
+        """One epoch: what the seats send, every step, and the operator's decisions."""
+        self._signals(platform, epoch)
+        tables = self._steps(platform, epoch)
+        decide(platform, tables["integrity_cases"])
+        return tables
+
+    @cached_property
+    def _returns(self) -> pd.DataFrame:
+        return self.world.total_returns()
 
     def _findings(self) -> Findings:
         seats = tuple(seat.hotkey for seat in self.world.seats)
@@ -137,14 +142,12 @@ class Season:
             ),
         )
 
-    def _signals(self, platform: Platform, epoch: Epoch, number: int) -> None:
+    def _signals(self, platform: Platform, epoch: Epoch) -> None:
         """The seats send what they send; the honest miners' signals are in the store."""
         taken = {seat for _, seats in self.cast.attacks.values() for seat in seats}
-        attacking = number >= WARM_UP
+        attacking = self._attacking(epoch)
         scene = self._scene(platform, epoch, watched=attacking and bool(taken))
-        free = [
-            seat for at, seat in enumerate(self.world.seats) if not (attacking and at in taken)
-        ]
+        free = [seat for at, seat in enumerate(self.world.seats) if not (attacking and at in taken)]
         plans: list[Plan] = honest(scene, free)
         if attacking:
             for name, (attack, seats) in self.cast.attacks.items():
@@ -155,6 +158,9 @@ class Season:
         self._snapshot(platform, epoch, plans)
         commit_all(platform.store, epoch, plans)
         reveal_all(platform.store, epoch, plans)
+
+    def _attacking(self, epoch: Epoch) -> bool:
+        return epoch >= self.world.measured[0]
 
     def _scene(self, platform: Platform, epoch: Epoch, *, watched: bool) -> Scene:
         """What attackers see; nothing but prices where none of them looks."""
@@ -169,18 +175,16 @@ class Season:
             },
             board=board[list(BOARD)],
             leaks=_leaks(platform, epoch) if watched else {},
-            first_session=self._returns.loc[day],
+            first_session=self._returns.xs(day),
             near_cash=NEAR_CASH,
             params=platform.params,
         )
 
-    def _settle(self, platform: Platform, epoch: Epoch) -> dict[str, pd.DataFrame]:
+    def _steps(self, platform: Platform, epoch: Epoch) -> dict[str, pd.DataFrame]:
         """Every step of the epoch, votes of the others in time for theirs."""
-        run = RememberedRun(platform, epoch, memory=self.memory, rules=self._rules)
-        tables = {
-            name: platform.lake.read(name, epoch.id)
-            for name in sorted(PRICE_TABLES)
-        }
+        rules = params_version(platform.params)
+        run = RememberedRun(platform, epoch, memory=self.memory, rules=rules)
+        tables = {name: platform.lake.read(name, epoch.id) for name in sorted(PRICE_TABLES)}
         for step in steps_in_order():
             if step.name == LEFT_OUT or PRICE_TABLES.issuperset(step.tables):
                 continue
@@ -206,12 +210,33 @@ class Season:
         """Votes of the validators beside the platform's own; nobody's where nobody is ranked."""
         if scored.empty or not self.cast.voting:
             return {}
-        attacking = epoch >= self.world.measured[0]
+        attacking = self._attacking(epoch)
         rows = {}
         for hotkey in others():
             voter = self.cast.voters.get(hotkey, HonestVoter()) if attacking else HonestVoter()
             rows[hotkey] = voter.vote(scored, agreed, season_rng(hotkey, epoch.id))
         return rows
+
+
+def warm_up(world: World) -> None:
+    """Settles the epochs before the attacks, once for all seasons of a world; all are honest."""
+    season = Season(world, Cast("warm-up"), world.folder)
+    platform = world.platform(world.folder)
+    for epoch in world.epochs[:WARM_UP]:
+        tables = season.settle(platform, epoch)
+        for name, frame in tables.items():
+            platform.lake.publish(name, epoch.id, frame, **platform.stamp())
+    platform.store.close()
+
+
+def _remembered(platform: Platform, epochs: Sequence[Epoch]) -> dict[tuple[str, str], pd.DataFrame]:
+    """All tables of some settled epochs."""
+    return {
+        (name, epoch.id): platform.lake.read(name, epoch.id)
+        for epoch in epochs
+        for name in CONTRACTS
+        if name != LEFT_OUT
+    }
 
 
 def _leaks(platform: Platform, epoch: Epoch) -> dict[str, Leak]:

@@ -103,12 +103,11 @@ class SpecificationSeason:
         self, own: pd.DataFrame, rows: Mapping[str, pd.DataFrame], epoch: Epoch
     ) -> pd.DataFrame:
         """All votes as the table ``ValidatorWeights``."""
+        columns = [*own.columns, "epoch_id", "validator", "stake_rao", "data_hash", "received_at"]
         made = [
             ballots.ballots(
                 row,
-                own.head(0).assign(
-                    epoch_id="", validator="", stake_rao=0, data_hash="", received_at=pd.NaT
-                ),
+                pd.DataFrame(columns=columns),
                 validator=name,
                 stakes={name: self.stake_rao},
                 data_hash="0" * 64,

@@ -56,9 +56,7 @@ class World:
     @cached_property
     def tickers(self) -> tuple[str, ...]:
         """What honest miners know of: all tickers but the benchmark and the near-cash ones."""
-        return tuple(
-            name for name in self.prices.tickers() if name not in (BENCHMARK, *NEAR_CASH)
-        )
+        return tuple(name for name in self.prices.tickers() if name not in (BENCHMARK, *NEAR_CASH))
 
     @cached_property
     def honest(self) -> tuple[SimulatedMiner, ...]:
@@ -109,9 +107,7 @@ def opened(folder: Path) -> World:
     return World(folder, said["seed"], epochs, prices)
 
 
-def build(
-    folder: Path, prices: PriceTable, *, seed: int, tickers: int, epochs: int
-) -> World:
+def build(folder: Path, prices: PriceTable, *, seed: int, tickers: int, epochs: int) -> World:
     """Draws weeks and tickers, settles the prices, and lets the honest miners send everything."""
     drawn = _drawn(prices, seed, tickers, epochs + WARM_UP)
     world = World(folder, seed, drawn[0], drawn[1])
@@ -169,15 +165,14 @@ def _drawn(
 
 
 def _near_cash(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Simulated rows of tickers with 2 % a year and hardly any risk, like shares in a closed bid."""
+    """Simulated rows of tickers with 2 % a year and hardly any risk, like shares under a bid."""
     like = rows[rows["ticker"] == rows["ticker"].iloc[0]]
     made = []
     for name in NEAR_CASH:
         gains = rng.normal(0.02 / 252, 0.0003, len(like))
         close = np.round(50 * np.cumprod(1 + gains), 4)
         made.append(like.assign(ticker=name, close=close, volume=1e6, dividend=0.0, split=1.0))
-    table = pd.concat(made)
-    return table.assign(**dict.fromkeys(("open", "high", "low", "vwap"), np.nan))
+    return pd.concat(made).assign(open=np.nan, high=np.nan, low=np.nan, vwap=np.nan)
 
 
 def _fix_universe(platform: Platform, epoch: Epoch, settled: pd.DataFrame, world: World) -> None:
@@ -190,7 +185,8 @@ def _fix_universe(platform: Platform, epoch: Epoch, settled: pd.DataFrame, world
 
 def _settle_prices(platform: Platform, epoch: Epoch) -> None:
     """The steps of the stage ``market_data``, published as the graph would."""
-    run, tables = EpochRun(platform, epoch), {}
+    run = EpochRun(platform, epoch)
+    tables: dict[str, pd.DataFrame] = {}
     for step in steps_in_order():
         if PRICE_TABLES.issuperset(step.tables):
             tables |= step(run, tables)

@@ -50,8 +50,12 @@ def price_table(files: Sequence[Path]) -> PriceTable:
     if table.duplicated(["ticker", "session"]).any():
         row = table[table.duplicated(["ticker", "session"])].iloc[0]
         raise InvalidPrices(f"{row['ticker']} has two prices on {row['session']}")
-    known = {"vendor": "recorded", "basis": "as_traded", "fetched_at": KEPT_AT}
-    table = table.assign(session=pd.to_datetime(table["session"]), **known)
+    table = table.assign(
+        session=pd.to_datetime(table["session"]),
+        vendor="recorded",
+        basis="as_traded",
+        fetched_at=KEPT_AT,
+    )
     return PriceTable(observations(table).sort_values(["ticker", "session"], ignore_index=True))
 
 

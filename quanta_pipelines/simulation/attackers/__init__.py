@@ -23,6 +23,19 @@ from quanta_pipelines.simulation.attackers.scene import MinerAttack
 from quanta_pipelines.simulation.attackers.sybils import HedgedPair, SybilSplit
 from quanta_pipelines.simulation.attackers.withholding import NonRevealer
 
+__all__ = [
+    "IDLE",
+    "KINDS",
+    "MINER_KINDS",
+    "NAMES",
+    "RING",
+    "SHARED",
+    "VALIDATOR_KINDS",
+    "Baseline",
+    "Kind",
+    "MinerAttack",
+]
+
 Baseline = Literal["the copied", "itself", "the seats"]
 
 
@@ -33,7 +46,9 @@ class Kind:
     name: str
     does: str
     create: Callable[[], MinerAttack]
-    compared: Baseline = "itself"  # who has its skill, and is honest in the season without attackers
+    compared: Baseline = (
+        "itself"  # who has its skill, and is honest in the season without attackers
+    )
     may_never_pay: bool = False  # the attacks that no rule may let pay, without exception
 
 
@@ -53,7 +68,7 @@ MINER_KINDS: tuple[Kind, ...] = (
     ),
     *(
         Kind(
-            f"copier, lag {lag}",
+            f"copier lag {lag}",
             f"sends what a leader revealed {lag} epoch{'s' * (lag > 1)} before",
             lambda lag=lag: LaggedCopier(place=1 + lag, lag=lag),  # type: ignore[misc]
             "the copied",
@@ -99,8 +114,10 @@ VALIDATOR_KINDS: dict[str, str] = {
 KINDS = {kind.name: kind for kind in MINER_KINDS}
 NAMES: tuple[str, ...] = (*KINDS, *VALIDATOR_KINDS)
 
-# Attacks that share a season: single seats that copy different targets or bet on their own, and
-# burn no antes of many. The others have a season each.
+# Attacks that share a season: the rules compare pairs, and no two of these copy the same miner or
+# hold the same portfolio. What ties them is the pool alone: an ante that one forfeits is shared by
+# all others, so each looks a little better than by itself. The whale, whose ante would be most of
+# the pool, and the sybils, who take several ranks, have seasons of their own.
 SHARED: tuple[tuple[str, ...], ...] = (
     tuple(kind.name for kind in MINER_KINDS if kind.compared == "the copied"),
     (
@@ -111,5 +128,6 @@ SHARED: tuple[tuple[str, ...], ...] = (
         "re-registration",
         "hindsight picker",
         "duplicate tickers",
+        "non-revealer",
     ),
 )

@@ -51,7 +51,9 @@ class Scene:
 
     def leaders(self) -> list[str]:
         """Honest miners whose portfolio can be watched, best rank first."""
-        ranked = self.board[self.board["rank"].notna() & self.board["hotkey"].isin(list(self.leaks))]
+        ranked = self.board[
+            self.board["rank"].notna() & self.board["hotkey"].isin(list(self.leaks))
+        ]
         return list(ranked.sort_values(["rank", "hotkey"])["hotkey"])
 
 
@@ -72,9 +74,7 @@ def own_positions(miner: SimulatedMiner, scene: Scene) -> Positions:
     """What a seat holds when it plays honestly."""
     rng = simulated_rng("portfolio", miner.name, scene.epoch.id)
     watched = [ticker for ticker in miner.order if ticker in scene.closes.columns]
-    return positions(
-        miner.strategy, scene.closes[watched[: miner.breadth]], rng, scene.params
-    )
+    return positions(miner.strategy, scene.closes[watched[: miner.breadth]], rng, scene.params)
 
 
 def signal(

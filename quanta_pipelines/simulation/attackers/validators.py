@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from quanta_pipelines.protocol.metrics import FloatArray, IntArray
 from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 from quanta_pipelines.simulation.keys import simulated_rng
 
@@ -16,8 +17,10 @@ NOISE = 0.02  # of each weight, between honest validators
 class Voter(Protocol):
     """A validator's way to vote; one object lives through one season."""
 
-    def vote(self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        """Its row: ``scored`` as the rules give it, moved, from what was ``agreed`` the epoch before.
+    def vote(
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """Its row, made of the row that the rules give, or of what was agreed before.
 
         ``scored`` is what ``votes.validator_row`` returns, ``agreed`` the table ``consensus`` of
         the epoch before, empty in the first.
@@ -29,7 +32,9 @@ class Voter(Protocol):
 class HonestVoter:
     """Scores for itself, on data that differ a little."""
 
-    def vote(self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    def vote(
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+    ) -> pd.DataFrame:
         """Every weight times one plus noise."""
         return _reweighted(scored, 1 + NOISE * rng.standard_normal(len(scored)))
 
@@ -41,7 +46,9 @@ class Colluder:
     friends: Sequence[str]
     push: float = 2.0
 
-    def vote(self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    def vote(
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+    ) -> pd.DataFrame:
         """The honest row with the friends' weights multiplied."""
         noise = 1 + NOISE * rng.standard_normal(len(scored))
         friendly = scored["hotkey"].isin(list(self.friends)).to_numpy()
@@ -52,8 +59,12 @@ class Colluder:
 class WeightCopier:
     """Computes nothing: sends the consensus of the epoch before."""
 
-    def vote(self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-        """The agreed weights of the miners that are there; an honest row while nothing is agreed."""
+    def vote(
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+    ) -> pd.DataFrame:
+        """The agreed weights of those who are there; an honest row while nothing is agreed."""
+        if agreed.empty:
+            return HonestVoter().vote(scored, agreed, rng)
         weights = agreed.set_index("hotkey")["consensus_weight"].reindex(scored["hotkey"])
         if not weights.fillna(0.0).any():
             return HonestVoter().vote(scored, agreed, rng)
@@ -66,7 +77,9 @@ class LazyValidator:
 
     first: "pd.Series[float] | None" = field(default=None, init=False)
 
-    def vote(self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    def vote(
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+    ) -> pd.DataFrame:
         """The weights of its first row, of the miners that are still there."""
         row = HonestVoter().vote(scored, agreed, rng)
         if self.first is None:
@@ -80,12 +93,12 @@ def season_rng(name: str, epoch_id: str) -> np.random.Generator:
     return simulated_rng("vote", name, epoch_id)
 
 
-def _reweighted(scored: pd.DataFrame, factors: "np.typing.NDArray[np.float64]") -> pd.DataFrame:
+def _reweighted(scored: pd.DataFrame, factors: FloatArray) -> pd.DataFrame:
     units = scored["weight_units"].to_numpy(dtype=np.float64)
-    return _in_units(scored, units * np.maximum(factors, 0.0))
+    return _in_units(scored, np.asarray(units * np.maximum(factors, 0.0), dtype=np.float64))
 
 
-def _in_units(scored: pd.DataFrame, weights: "np.typing.NDArray[np.float64]") -> pd.DataFrame:
+def _in_units(scored: pd.DataFrame, weights: FloatArray) -> pd.DataFrame:
     """The row with these weights, in whole units that sum to 10^9."""
     if scored.empty:
         return scored
@@ -93,7 +106,7 @@ def _in_units(scored: pd.DataFrame, weights: "np.typing.NDArray[np.float64]") ->
     return scored.assign(weight_units=_whole(shares))
 
 
-def _whole(shares: "np.typing.NDArray[np.float64]") -> "np.typing.NDArray[np.int64]":
+def _whole(shares: FloatArray) -> IntArray:
     units = np.floor(shares * WEIGHT_UNITS).astype(np.int64)
     left = WEIGHT_UNITS - int(units.sum())
     largest = np.argsort(units - shares * WEIGHT_UNITS, kind="stable")

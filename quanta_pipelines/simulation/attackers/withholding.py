@@ -22,7 +22,10 @@ class NonRevealer:
         """Three commitments, and the reveal of the portfolio with the best first session."""
         held = [own_positions(seat, scene) for seat in seats]
         gains = [
-            sum(float(weight) * float(scene.first_session.get(ticker, 0.0)) for ticker, weight in one)
+            sum(
+                float(weight) * float(scene.first_session.get(ticker, 0.0))
+                for ticker, weight in one
+            )
             for one in held
         ]
         best = gains.index(max(gains))
