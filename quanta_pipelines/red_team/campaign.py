@@ -14,7 +14,7 @@ from quanta_pipelines.red_team.casts import cast_of, names_of_casts
 from quanta_pipelines.red_team.findings import Findings
 from quanta_pipelines.red_team.measures import FalseAlarms, Line, false_alarms, lines
 from quanta_pipelines.red_team.season import Season, warm_up
-from quanta_pipelines.red_team.world import WARM_UP, build, opened
+from quanta_pipelines.red_team.world import HONEST, WARM_UP, build, opened
 from quanta_pipelines.simulation.price_table import PriceTable
 
 MEMORY = Path("/dev/shm")  # noqa: S108  a disk would be asked to keep every simulated commitment
@@ -27,6 +27,7 @@ class Size:
     epochs: int = 40
     seeds: int = 5
     tickers: int = 100
+    honest: int = HONEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,12 @@ class _Workers:
 def _build(folder: Path, vendor: str, seed: int, size: Size) -> Played:
     prices = PriceTable(pd.read_parquet(folder / "prices.parquet"), vendor)
     world = build(
-        folder / f"seed {seed}", prices, seed=seed, tickers=size.tickers, epochs=size.epochs
+        folder / f"seed {seed}",
+        prices,
+        seed=seed,
+        tickers=size.tickers,
+        epochs=size.epochs,
+        honest=size.honest,
     )
     warm_up(world)
     return Played(seed, world.epochs[WARM_UP].id, world.epochs[-1].id)

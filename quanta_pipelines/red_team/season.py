@@ -175,7 +175,7 @@ class Season:
             },
             board=board[list(BOARD)],
             leaks=_leaks(platform, epoch) if watched else {},
-            first_session=self._returns.xs(day),
+            first_session=self._returns[self._returns.index == day].iloc[0],
             near_cash=NEAR_CASH,
             params=platform.params,
         )

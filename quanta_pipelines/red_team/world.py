@@ -47,6 +47,7 @@ class World:
     seed: int
     epochs: tuple[Epoch, ...]  # the warm-up, then those that are measured
     prices: PriceTable
+    people: int = HONEST
 
     @property
     def measured(self) -> tuple[Epoch, ...]:
@@ -61,7 +62,7 @@ class World:
     @cached_property
     def honest(self) -> tuple[SimulatedMiner, ...]:
         """The miners that are honest in every season."""
-        people = population(self.tickers, size=HONEST, called=f"seed {self.seed} miner")
+        people = population(self.tickers, size=self.people, called=f"seed {self.seed} miner")
         return tuple(replace(miner, ante=ANTE) for miner in people)
 
     @cached_property
@@ -104,16 +105,29 @@ def opened(folder: Path) -> World:
     said = json.loads((folder / "world.json").read_text())
     epochs = tuple(Epoch.parse(name) for name in said["epochs"])
     prices = PriceTable(pd.read_parquet(folder / "prices.parquet"), name=said["vendor"])
-    return World(folder, said["seed"], epochs, prices)
+    return World(folder, said["seed"], epochs, prices, said["honest"])
 
 
-def build(folder: Path, prices: PriceTable, *, seed: int, tickers: int, epochs: int) -> World:
+def build(
+    folder: Path,
+    prices: PriceTable,
+    *,
+    seed: int,
+    tickers: int,
+    epochs: int,
+    honest: int = HONEST,
+) -> World:
     """Draws weeks and tickers, settles the prices, and lets the honest miners send everything."""
     drawn = _drawn(prices, seed, tickers, epochs + WARM_UP)
-    world = World(folder, seed, drawn[0], drawn[1])
+    world = World(folder, seed, *drawn, honest)
     folder.mkdir(parents=True)
     world.prices.rows.to_parquet(folder / "prices.parquet")
-    said = {"seed": seed, "vendor": prices.name, "epochs": [each.id for each in world.epochs]}
+    said = {
+        "seed": seed,
+        "vendor": prices.name,
+        "honest": honest,
+        "epochs": [each.id for each in world.epochs],
+    }
     (folder / "world.json").write_text(json.dumps(said))
     platform = world.platform(folder)
     settled = settle_closes(world.prices.rows, platform.params)
@@ -167,12 +181,14 @@ def _drawn(
 def _near_cash(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Simulated rows of tickers with 2 % a year and hardly any risk, like shares under a bid."""
     like = rows[rows["ticker"] == rows["ticker"].iloc[0]]
-    made = []
+    made: list[pd.DataFrame] = []
     for name in NEAR_CASH:
         gains = rng.normal(0.02 / 252, 0.0003, len(like))
         close = np.round(50 * np.cumprod(1 + gains), 4)
         made.append(like.assign(ticker=name, close=close, volume=1e6, dividend=0.0, split=1.0))
-    return pd.concat(made).assign(open=np.nan, high=np.nan, low=np.nan, vwap=np.nan)
+    table = pd.concat(made)
+    table[["open", "high", "low", "vwap"]] = np.nan
+    return table
 
 
 def _fix_universe(platform: Platform, epoch: Epoch, settled: pd.DataFrame, world: World) -> None:

@@ -193,6 +193,32 @@ def test_honest_validators_are_left_alone_and_a_pair_is_found() -> None:
     assert (guilty, honest) == (1.0, 0.0)
 
 
+def figures() -> dict[str, list[float]]:
+    """Rows of the page's measured tables: what stands in the first cell, and the numbers."""
+    shown = MEASURED.search(PAGE.read_text())
+    assert shown is not None
+    found = {}
+    for row in shown[0].splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        numbers = [cell.rstrip("%") for cell in cells[1:]]
+        if row.startswith("|") and all(re.fullmatch(r"[0-9.]+", number) for number in numbers):
+            found[cells[0]] = [float(number) for number in numbers]
+    return found
+
+
+def test_the_figures_of_fifty_populations_keep_the_limits() -> None:
+    found = figures()
+    assert found["miners suspected of plagiarism"] == [0.0]
+    assert found["miners with a variance factor below 1"][0] < 1.0
+    assert found["pairs in one cluster, correlation of active returns at least 0.95"][0] < 0.1
+    suspected = {name: row[0] for name, row in found.items() if "behind" in name or "same" in name}
+    assert len(suspected) == 3
+    assert min(suspected.values()) >= 95.0
+    pushed = {name: row for name, row in found.items() if re.fullmatch(r"[0-9]+%", name)}
+    assert all(honest == 0.0 for _, honest in pushed.values())
+    assert min(pushed[push][0] for push in ("30%", "50%")) >= 95.0
+
+
 @real_data
 @pytest.mark.soak
 def test_the_page_shows_what_fifty_populations_gave(request: pytest.FixtureRequest) -> None:

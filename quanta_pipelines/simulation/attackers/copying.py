@@ -41,12 +41,12 @@ class Copier:
         copy = self.copied(scene, seats[0]) or own_positions(seats[0], scene)
         return [signal(seats[0], scene, copy, at=self.moment(scene))]
 
-    def copied(self, scene: Scene, seat: SimulatedMiner) -> Positions:
+    def copied(self, scene: Scene, _seat: SimulatedMiner, /) -> Positions:
         """The target's portfolio of this epoch, which has leaked."""
         leak = scene.leaks.get(self.target)
         return leak.positions if leak else ()
 
-    def moment(self, scene: Scene) -> dt.datetime | None:
+    def moment(self, _scene: Scene, /) -> dt.datetime | None:
         """When it commits; the last minutes of the window unless something else is said."""
         return None
 
@@ -57,7 +57,7 @@ class NoisyCopier(Copier):
 
     noise: float = 0.10
 
-    def copied(self, scene: Scene, seat: SimulatedMiner) -> Positions:
+    def copied(self, scene: Scene, seat: SimulatedMiner, /) -> Positions:
         """The weights times one plus noise, brought back to a sum of 1."""
         exact = Copier.copied(self, scene, seat)
         rng = simulated_rng("blur", seat.name, scene.epoch.id)
@@ -74,7 +74,7 @@ class LaggedCopier(Copier):
 
     lag: int = 1
 
-    def copied(self, scene: Scene, seat: SimulatedMiner) -> Positions:
+    def copied(self, scene: Scene, _seat: SimulatedMiner, /) -> Positions:
         """The target's accepted portfolio of ``lag`` epochs before."""
         earlier = scene.epoch
         for _ in range(self.lag):
@@ -92,7 +92,7 @@ class LaggedCopier(Copier):
 class PaddedCopier(Copier):
     """Pads the leaked portfolio with as many names as may be held, at the smallest weight."""
 
-    def copied(self, scene: Scene, seat: SimulatedMiner) -> Positions:
+    def copied(self, scene: Scene, seat: SimulatedMiner, /) -> Positions:
         """The portfolio, its largest weight less what the padding takes."""
         exact = dict(Copier.copied(self, scene, seat))
         if not exact:
@@ -112,7 +112,7 @@ class PaddedCopier(Copier):
 class FrontRunner(Copier):
     """Commits a leaked portfolio an hour before its owner does."""
 
-    def moment(self, scene: Scene) -> dt.datetime | None:
+    def moment(self, scene: Scene, /) -> dt.datetime | None:
         """An hour before the owner's commitment, or as early as the window allows."""
         leak = scene.leaks.get(self.target)
         return leak.committed_at - dt.timedelta(hours=1) if leak else None

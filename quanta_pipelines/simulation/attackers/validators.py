@@ -18,7 +18,7 @@ class Voter(Protocol):
     """A validator's way to vote; one object lives through one season."""
 
     def vote(
-        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator, /
     ) -> pd.DataFrame:
         """Its row, made of the row that the rules give, or of what was agreed before.
 
@@ -33,7 +33,7 @@ class HonestVoter:
     """Scores for itself, on data that differ a little."""
 
     def vote(
-        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+        self, scored: pd.DataFrame, _agreed: pd.DataFrame, rng: np.random.Generator, /
     ) -> pd.DataFrame:
         """Every weight times one plus noise."""
         return _reweighted(scored, 1 + NOISE * rng.standard_normal(len(scored)))
@@ -47,7 +47,7 @@ class Colluder:
     push: float = 2.0
 
     def vote(
-        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+        self, scored: pd.DataFrame, _agreed: pd.DataFrame, rng: np.random.Generator, /
     ) -> pd.DataFrame:
         """The honest row with the friends' weights multiplied."""
         noise = 1 + NOISE * rng.standard_normal(len(scored))
@@ -60,7 +60,7 @@ class WeightCopier:
     """Computes nothing: sends the consensus of the epoch before."""
 
     def vote(
-        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator, /
     ) -> pd.DataFrame:
         """The agreed weights of those who are there; an honest row while nothing is agreed."""
         if agreed.empty:
@@ -78,13 +78,13 @@ class LazyValidator:
     first: "pd.Series[float] | None" = field(default=None, init=False)
 
     def vote(
-        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator
+        self, scored: pd.DataFrame, agreed: pd.DataFrame, rng: np.random.Generator, /
     ) -> pd.DataFrame:
         """The weights of its first row, of the miners that are still there."""
         row = HonestVoter().vote(scored, agreed, rng)
         if self.first is None:
             self.first = row.set_index("hotkey")["weight_units"].astype(float)
-        old = self.first.reindex(scored["hotkey"]).fillna(0.0).to_numpy(dtype=np.float64)
+        old: FloatArray = self.first.reindex(scored["hotkey"]).fillna(0.0).to_numpy(np.float64)
         return _in_units(scored, old) if old.any() else row
 
 
