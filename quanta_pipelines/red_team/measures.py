@@ -53,7 +53,7 @@ class Earned:
     """What an attack and its honest counterpart earn under one rule set."""
 
     profit: float  # tokens an epoch, of all its identities, mean over the seeds
-    honest_profit: float
+    honest_profit: float  # of as many honest ones
     per_token: float  # gain over tokens at risk
     honest_per_token: float
     difference: Interval  # per token at risk
@@ -91,6 +91,7 @@ class _Sides:
     baseline: str
     attackers: frozenset[str]
     honest: frozenset[str]
+    share: float = 1.0  # of the honest that is as many as the attackers play at a time
 
 
 def lines(attacks: Sequence[str], seasons: Seasons, *, apart: bool = False) -> list[Line]:
@@ -135,13 +136,14 @@ def _words(attack: str) -> str:
 
 def _sides(attack: str, cast: str, findings: Findings) -> _Sides:
     if attack in KINDS:
-        players = frozenset(findings.players[attack])
+        seats = findings.seats[attack]
         honest = {
-            "itself": findings.seats[attack],
+            "itself": seats,
             "the copied": frozenset({findings.copied.get(attack, "")}),
             "the seats": frozenset(findings.all_seats),
         }[KINDS[attack].compared]
-        return _Sides(cast, HONEST, players, honest)
+        players = frozenset(findings.players[attack])
+        return _Sides(cast, HONEST, players, honest, len(seats) / len(honest))
     if attack == RING_MINERS:
         same = frozenset(findings.all_seats[at] for at in RING_SEATS)
     else:
@@ -155,8 +157,8 @@ def _earned(rules: str, seasons: Seasons, sides: Mapping[int, _Sides]) -> Earned
     for seed, side in sides.items():
         theirs = _of(seasons[seed, side.cast], rules, side.attackers)
         honest = _of(seasons[seed, side.baseline], rules, side.honest)
-        rows.append((*theirs, *honest))
-    profit, per_token, slashed, honest_profit, honest_per_token, _ = (
+        rows.append((*theirs, honest[0] * side.share, honest[1]))
+    profit, per_token, slashed, honest_profit, honest_per_token = (
         np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)
     )
     return Earned(

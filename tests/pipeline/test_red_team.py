@@ -27,7 +27,7 @@ from quanta_pipelines.red_team.world import ANTE
 from quanta_pipelines.simulation.attackers import MINER_KINDS, NAMES, RING
 from quanta_pipelines.simulation.price_table import PriceTable, observed, price_table
 
-SIZE = Size(epochs=2, seeds=1, tickers=20, honest=18)
+SIZE = Size(epochs=2, seeds=1, tickers=20, honest=12)
 ATTACKS = ("copier lag 1", "cash-like", "duplicate tickers", "non-revealer", RING)
 
 
@@ -89,6 +89,7 @@ def test_gains_are_what_the_accounts_of_the_ledger_say() -> None:
     assert found["at_risk"].to_dict() == {"a": 10.0, "v": 0.0}
 
 
+@pytest.mark.soak
 def test_the_same_season_twice_is_the_same(played: Campaign) -> None:
     again = campaign(recorded(), SIZE, ("whale ante",))
     for rules in ("QUANTA", "SPEC"):
