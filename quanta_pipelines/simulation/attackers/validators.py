@@ -84,7 +84,8 @@ class LazyValidator:
         row = HonestVoter().vote(scored, agreed, rng)
         if self.first is None:
             self.first = row.set_index("hotkey")["weight_units"].astype(float)
-        old: FloatArray = self.first.reindex(scored["hotkey"]).fillna(0.0).to_numpy(np.float64)
+        known = self.first.reindex(scored["hotkey"]).fillna(0.0)
+        old = np.asarray(known, dtype=np.float64)
         return _in_units(scored, old) if old.any() else row
 
 
