@@ -15,6 +15,7 @@ COLOUR = dict(zip(RULES, COLOURS[1:3], strict=True))
 DASHES = dict(zip(RULES, ("-", "--"), strict=True))
 MARKER = dict(zip(RULES, ("o", "s"), strict=True))
 PANELS = 5  # in a row
+TICKS = (-30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 30)
 
 
 def draw(found: Campaign, folder: Path) -> list[Path]:
@@ -36,6 +37,7 @@ def _differences(lines: list[Line]) -> Canvas:
                 _interval(axes, row + shift, line, rules)
         axes.axvline(0.0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1.0)
+        axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
         axes.set_yticks(range(len(lines)), [line.attack for line in reversed(lines)])
         axes.set_xlabel("gain per token at risk less that of the honest counterpart, 95 %")
         for rules in RULES:
@@ -61,8 +63,7 @@ def _paths(lines: list[Line], found: Campaign) -> Canvas:
             axes.set_visible(False)
         handles, labels = drawn.panels[0].get_legend_handles_labels()
         drawn.figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        drawn.figure.supylabel("gain so far over one epoch's tokens at risk")
-        drawn.figure.supxlabel("epoch of the attack")
+        drawn.figure.supylabel("gain by epoch of the attack, over one epoch's tokens at risk")
     return drawn
 
 
