@@ -8,18 +8,19 @@ nobody is paid by them.
 import datetime as dt
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
 
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.lake import Loaded, Version
+from quanta_pipelines.adapters.lake import Lake, Loaded, Version
 from quanta_pipelines.adapters.signal_store.cases import CaseEvent, OpenCase
 from quanta_pipelines.contract_type import audit
 from quanta_pipelines.protocol.epoch import Epoch, settles_at, submission_offset
 from quanta_pipelines.protocol.integrity.case_table import OPEN
+from quanta_pipelines.protocol.ledger import pool_balance
 from quanta_pipelines.protocol.oracle import data_hash
 from quanta_pipelines.protocol.params import params_version
 from quanta_pipelines.protocol.portfolio import RAO, accepted_positions
@@ -41,6 +42,7 @@ DELIBERATION = dt.timedelta(days=3)  # from the opening of a case to the operato
 BOARD = ("hotkey", "rank", "final_tier")
 OTHERS = 12  # validators beside the platform's own, where votes are attacked
 LEFT_OUT = "score_intervals"
+LEDGER = "ledger_entries"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ class Season:
         """The measured epochs, after the warm-up that all seasons share, and what came of them."""
         self.home.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.world.folder / "signals.db", self.home / "signals.db")
-        platform = self.world.platform(self.home)
-        self.memory = _remembered(platform, self.world.epochs[:WARM_UP])
+        shared = self.world.folder / "lake" / LEDGER
+        shutil.copytree(shared, self.home / "lake" / LEDGER)  # the books are the season's own
+        platform = replace(self.world.platform(self.home), lake=Lake(str(self.home / "lake")))
+        self.memory = _remembered(self.world.lake, self.world.epochs[:WARM_UP])
         specification = SpecificationSeason(self._returns, EMISSION_RAO)
         findings = self._findings()
         for epoch in self.world.measured:
@@ -184,7 +188,7 @@ class Season:
         """Every step of the epoch, votes of the others in time for theirs."""
         rules = params_version(platform.params)
         run = RememberedRun(platform, epoch, memory=self.memory, rules=rules)
-        tables = {name: platform.lake.read(name, epoch.id) for name in sorted(PRICE_TABLES)}
+        tables = {name: self.world.lake.read(name, epoch.id) for name in sorted(PRICE_TABLES)}
         for step in steps_in_order():
             if step.name == LEFT_OUT or PRICE_TABLES.issuperset(step.tables):
                 continue
@@ -194,6 +198,7 @@ class Season:
         if self.audited:
             _require_contracts(tables, epoch)
         self.memory |= {(name, epoch.id): frame for name, frame in tables.items()}
+        _post(platform, epoch, tables[LEDGER])
         return tables
 
     def _vote(self, platform: Platform, epoch: Epoch, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -225,14 +230,33 @@ def warm_up(world: World) -> None:
     for epoch in world.epochs[:WARM_UP]:
         tables = season.settle(platform, epoch)
         for name, frame in tables.items():
+            if name == LEDGER or name in PRICE_TABLES:
+                continue
             platform.lake.publish(name, epoch.id, frame, **platform.stamp())
     platform.store.close()
 
 
-def _remembered(platform: Platform, epochs: Sequence[Epoch]) -> dict[tuple[str, str], pd.DataFrame]:
+def _post(platform: Platform, epoch: Epoch, ledger: pd.DataFrame) -> None:
+    """Publishes the epoch's ledger, which the next one carries on from, once it closes."""
+    _require_contracts({LEDGER: ledger}, epoch)
+    if left := pool_balance(ledger):
+        raise ValueError(f"{left} rao are left in the pool of {epoch}")
+    version = platform.lake.publish(LEDGER, epoch.id, ledger, **platform.stamp())
+    for gate in CONTRACTS[LEDGER].gates():
+        platform.lake.record_verdict(
+            LEDGER,
+            epoch.id,
+            gate,
+            passed=True,
+            content_hash=version.content_hash,
+            detail="the season's own look at contract and pool",
+        )
+
+
+def _remembered(lake: Lake, epochs: Sequence[Epoch]) -> dict[tuple[str, str], pd.DataFrame]:
     """All tables of some settled epochs."""
     return {
-        (name, epoch.id): platform.lake.read(name, epoch.id)
+        (name, epoch.id): lake.read(name, epoch.id)
         for epoch in epochs
         for name in CONTRACTS
         if name != LEFT_OUT

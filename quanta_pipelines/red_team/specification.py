@@ -29,6 +29,7 @@ class SpecificationSeason:
     returns: pd.DataFrame  # settled total returns, sessions by tickers
     emission_rao: int
     stake_rao: int = 1
+    carry_rao: int = 0
     before: dict[str, pd.DataFrame] = field(default_factory=dict)  # tables of the epoch before
 
     def settle(
@@ -82,20 +83,18 @@ class SpecificationSeason:
             results,
             emission_rao=self.emission_rao,
             external_rao=0,
-            carry_in_rao=ledger.carry_of(self.before.get("ledger_entries")),
+            carry_in_rao=self.carry_rao,
             epoch_id=epoch.id,
             voted=not cast.empty,
             params=SPEC,
         )
-        self.before = {
-            "consensus": agreed,
-            "bonds": bonds,
-            "ledger_entries": money.ledger_entries,
-        }
+        entries = ledger.ledger_table(money.moved, epoch.id)
+        self.before = {"consensus": agreed, "bonds": bonds}
+        self.carry_rao = int(entries.loc[entries["to_account"] == ledger.CARRY, "amount_rao"].sum())
         return {
             "scores": scores,
             "rewards": money.rewards,
-            "ledger_entries": money.ledger_entries,
+            "ledger_entries": entries,
             "commitments": commitments,
         }
 

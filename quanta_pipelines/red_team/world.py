@@ -83,10 +83,15 @@ class World:
             habits=Habits(),
         )
 
+    @property
+    def lake(self) -> Lake:
+        """Prices of all epochs, and every table of the warm-up."""
+        return Lake(str(self.folder / "lake"))
+
     def platform(self, home: Path) -> Platform:
         """A platform on this world's lake whose store lies in ``home``."""
         return Platform(
-            lake=Lake(str(self.folder / "lake")),
+            lake=self.lake,
             store=SignalStore.open(f"sqlite:///{home / 'signals.db'}"),
             vendors=(self.prices,),
             genesis=self.epochs[0],
