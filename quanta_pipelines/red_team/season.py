@@ -232,7 +232,14 @@ def warm_up(world: World) -> None:
         for name, frame in tables.items():
             if name == LEDGER or name in PRICE_TABLES:
                 continue
-            platform.lake.publish(name, epoch.id, frame, **platform.stamp())
+            stamp = platform.stamp()
+            platform.lake.publish(
+                name,
+                epoch.id,
+                frame,
+                params_version=stamp["params_version"],
+                code_version=stamp["code_version"],
+            )
     platform.store.close()
 
 
@@ -241,7 +248,14 @@ def _post(platform: Platform, epoch: Epoch, ledger: pd.DataFrame) -> None:
     _require_contracts({LEDGER: ledger}, epoch)
     if left := pool_balance(ledger):
         raise ValueError(f"{left} rao are left in the pool of {epoch}")
-    version = platform.lake.publish(LEDGER, epoch.id, ledger, **platform.stamp())
+    stamp = platform.stamp()
+    version = platform.lake.publish(
+        LEDGER,
+        epoch.id,
+        ledger,
+        params_version=stamp["params_version"],
+        code_version=stamp["code_version"],
+    )
     for gate in CONTRACTS[LEDGER].gates():
         platform.lake.record_verdict(
             LEDGER,

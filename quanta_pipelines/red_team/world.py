@@ -212,4 +212,11 @@ def _settle_prices(platform: Platform, epoch: Epoch) -> None:
         if PRICE_TABLES.issuperset(step.tables):
             tables |= step(run, tables)
     for name, frame in tables.items():
-        platform.lake.publish(name, epoch.id, frame, **platform.stamp())
+        stamp = platform.stamp()
+        platform.lake.publish(
+            name,
+            epoch.id,
+            frame,
+            params_version=stamp["params_version"],
+            code_version=stamp["code_version"],
+        )
