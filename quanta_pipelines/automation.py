@@ -7,8 +7,9 @@ for a run only on a week's last session; half days and Thursday weeks need no sp
 and disputes take another day: settlement ticks every evening and pays what has become due.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -22,6 +23,7 @@ from quanta_pipelines.protocol.errors import UnknownSessions
 NEW_YORK = "America/New_York"
 ONE_DAY = timedelta(days=1)
 HALF_AN_HOUR = timedelta(minutes=30)
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 MARTS = dg.AssetSelection.groups("marts")
 PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
@@ -97,7 +99,7 @@ def epoch_snapshot(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     epoch = _opened_by(_day(context))
     if epoch is None or not now - HALF_AN_HOUR < epoch.opens_at <= now:
         return dg.SkipReason("no epoch opened in the last half hour")
-    return _request(epoch)
+    return request(epoch)
 
 
 @dg.schedule(
@@ -112,7 +114,7 @@ def epoch_universe(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     epoch = _opened_by(today)
     if epoch is None:
         return dg.SkipReason(f"no epoch opens with the close of {today}")
-    return _request(epoch)
+    return request(epoch)
 
 
 @dg.schedule(
@@ -124,7 +126,7 @@ def epoch_universe(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
 def epoch_signals(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Take the signals of the epoch whose reveal window ended since the last tick."""
     epoch = _begun_since_yesterday(context, reveals_close)
-    return _request(epoch) if epoch else dg.SkipReason("no reveal window ended since yesterday")
+    return request(epoch) if epoch else dg.SkipReason("no reveal window ended since yesterday")
 
 
 @dg.schedule(
@@ -143,7 +145,7 @@ def epoch_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Ski
         return dg.SkipReason(str(unknown))
     if today != last:
         return dg.SkipReason(f"{epoch.id} ends with the session of {last}, today is {today}")
-    return _request(epoch)
+    return request(epoch)
 
 
 @dg.schedule(
@@ -162,7 +164,7 @@ def epoch_so_far(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
         return dg.SkipReason(str(unknown))
     if today not in sessions[:-1]:
         return dg.SkipReason(f"{today} is no session of {epoch.id} before its last, {sessions[-1]}")
-    return _request(epoch, run_key=f"{epoch.id}/{today}", priority=5)
+    return request(epoch, run_key=f"{epoch.id}/{today}", priority=5)
 
 
 @dg.schedule(
@@ -176,7 +178,7 @@ def epoch_settlement(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
     epoch = _begun_since_yesterday(context, distribution_starts)
     if epoch is None:
         return dg.SkipReason("no epoch's dispute window ended since yesterday evening")
-    return _request(epoch)
+    return request(epoch)
 
 
 def _begun_since_yesterday(
@@ -210,8 +212,11 @@ def _day(context: dg.ScheduleEvaluationContext) -> date:
     return context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
 
 
-def _request(
-    epoch: Epoch, run_key: str | None = None, priority: int = 10
+def request(
+    epoch: Epoch,
+    run_key: str | None = None,
+    priority: int = 10,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> dg.RunRequest | dg.SkipReason:
     """One run of the epoch, however often a tick asks for it."""
     if epoch.id not in EPOCHS.get_partition_keys():
@@ -219,5 +224,5 @@ def _request(
     return dg.RunRequest(
         run_key=run_key or epoch.id,
         partition_key=epoch.id,
-        tags={"quanta/epoch": epoch.id, "dagster/priority": str(priority)},
+        tags={"quanta/epoch": epoch.id, "dagster/priority": str(priority), **tags},
     )

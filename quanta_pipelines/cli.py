@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quanta_pipelines import cli_analysis, cli_money, cli_people, cli_signals, cli_validators
 from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
+from quanta_pipelines.cli_operations import doctor
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option, restate_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.cli_red_team import red_team
@@ -46,6 +47,7 @@ cli_money.register(main)
 cli_analysis.register(main)
 cli_people.register(main)
 main.add_command(red_team)
+main.add_command(doctor)
 
 
 @main.group("epoch")

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from quanta_pipelines import automation, opening, price_sensor
+from quanta_pipelines import alerting, automation, opening, price_sensor, recovery
 from quanta_pipelines.assets import (
     consensus,
     integrity,
@@ -45,11 +45,14 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.epoch_close,
             automation.epoch_so_far,
             automation.epoch_settlement,
+            recovery.epoch_close_again,
+            recovery.epoch_settle_again,
         ],
-        sensors=[price_sensor.live_quotes_sensor],
+        sensors=[price_sensor.live_quotes_sensor, alerting.alerts_sensor],
         resources={
             "platform": platform_from_settings,
             "live_quotes": price_sensor.live_quotes_from_settings,
+            "alert_outbox": alerting.outbox_from_settings,
             "io_manager": NoValues(),
             **overrides,
         },

@@ -78,6 +78,17 @@ class Settings(BaseSettings):
     rate_per_hotkey: str = "60/minute"
     max_body_bytes: int = Field(default=262_144, ge=1024)
     dagster_postgres_url: SecretStr = SecretStr("")
+
+    # Who is told when something needs a person; addresses of webhooks are secrets
+    alert_webhook_url: SecretStr = SecretStr("")
+    alert_slack_url: SecretStr = SecretStr("")
+    alert_email_to: str = ""
+    alert_email_from: str = ""
+    alert_smtp_host: str = ""
+    alert_smtp_port: int = Field(default=587, ge=1, le=65535)
+    alert_smtp_user: str = ""
+    alert_smtp_password: SecretStr = SecretStr("")
+    alert_smtp_starttls: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("vendors", mode="before")
@@ -122,6 +133,11 @@ class Settings(BaseSettings):
     def data_docs(self) -> Path:
         """Folder of the pages on data quality."""
         return self.home / "data_docs"
+
+    @property
+    def alerts(self) -> Path:
+        """Folder of alerts that wait and of those that were told."""
+        return self.home / "alerts"
 
     @property
     def dagster_home(self) -> Path:
