@@ -22,7 +22,7 @@ def doctor(*, alert: bool, as_json: bool) -> None:
     """
     from quanta_pipelines.alerting import outbox_of
     from quanta_pipelines.definitions import defs
-    from quanta_pipelines.doctor import Doctor
+    from quanta_pipelines.doctor import Doctor, alerts_about
     from quanta_pipelines.resources import Platform
 
     settings = current_settings()
@@ -41,7 +41,7 @@ def doctor(*, alert: bool, as_json: bool) -> None:
         outbox = outbox_of(settings)
         if not outbox.channels:
             raise click.ClickException("no channel is configured: QUANTA_ALERT_WEBHOOK_URL")
-        outbox.put([finding.as_alert(now) for finding in problems])
+        outbox.put(alerts_about(findings, now))
         for failure in outbox.deliver().failures:
             click.echo(f"not told: {failure}", err=True)
     if problems:

@@ -7,7 +7,7 @@ problem, since nobody knows.
 import datetime as dt
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,15 +42,23 @@ class Finding:
     status: Status
     detail: str
 
-    def as_alert(self, now: dt.datetime) -> Alert:
-        """The finding for people who do not look; the same finding is told once a day."""
-        return Alert(
-            cause=f"doctor/{self.part}/{now.date()}",
-            severity="critical" if self.status == "problem" else "warning",
-            subject=f"{self.part}: {self.status}",
-            text=self.detail,
+
+def alerts_about(findings: Sequence[Finding], now: dt.datetime) -> list[Alert]:
+    """One alert for each part with problems, for people who do not look; told once a day."""
+    said: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.status == "problem":
+            said.setdefault(finding.part, []).append(finding.detail)
+    return [
+        Alert(
+            cause=f"doctor/{part}/{now.date()}",
+            severity="critical",
+            subject=f"quanta doctor: {part}",
+            text="\n".join(details),
             at=now,
         )
+        for part, details in said.items()
+    ]
 
 
 @dataclass(frozen=True)
