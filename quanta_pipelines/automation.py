@@ -25,6 +25,9 @@ ONE_DAY = timedelta(days=1)
 HALF_AN_HOUR = timedelta(minutes=30)
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
+# Schedules ask for live phases at priority 10; whole epochs are history, one at a time (dagster.yaml)
+HISTORY = {"dagster/priority": "-10", "quanta/backfill": "epoch"}
+
 MARTS = dg.AssetSelection.groups("marts")
 PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
 SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
@@ -49,6 +52,7 @@ epoch_job = dg.define_asset_job(
     selection=dg.AssetSelection.all() - MARTS - PROVISIONAL - QUALITY,
     description="Everything of one epoch, from raw prices to the ledger.",
     executor_def=dg.in_process_executor,
+    tags=HISTORY,
 )
 
 close_job = dg.define_asset_job(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from quanta_pipelines.automation import close_job, epoch_job, marts_job, quality_job
 from quanta_pipelines.contract_type import RESTATE_TAG
@@ -24,6 +25,9 @@ from quanta_pipelines.settings import PROJECT, Settings
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION_NAME_TAG = "dagster/partition"
 IN_THIS_PROCESS = {"quanta/executed_by": "command"}  # runs that end when their process does
+# What another attempt may heal: a database that does not answer, vendors that did not.
+TRANSIENT = frozenset(("StoreUnavailable", "NoObservations", "OperationalError", "TimeoutError"))
+FIRST_PAUSE_SECONDS = 2.0  # before another attempt; doubled for each further one
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -42,6 +46,7 @@ class Outcome:
     seconds: float
     run_id: str
     problems: tuple[str, ...]
+    transient: bool = False
 
 
 @contextmanager
@@ -89,6 +94,7 @@ class Backfill:
 
     defs: dg.Definitions
     instance: dg.DagsterInstance
+    pause: Callable[[float], None] = time.sleep
 
     def epochs(
         self,
@@ -106,9 +112,18 @@ class Backfill:
                 break
         return outcomes
 
-    def epoch(self, epoch: Epoch, *, restate: str = "") -> Outcome:
-        """Run everything of one epoch; ``restate`` says why a settled one is settled again."""
-        return self._run(epoch_job.name, epoch.id, restate)
+    def epoch(self, epoch: Epoch, *, restate: str = "", retries: int = 0) -> Outcome:
+        """Run everything of one epoch; ``restate`` says why a settled one is settled again.
+
+        A transient failure is tried again; a gate that did not pass never is.
+        """
+        outcome = self._run(epoch_job.name, epoch.id, restate)
+        for attempt in range(retries):
+            if outcome.succeeded or not outcome.transient:
+                break
+            self.pause(FIRST_PAUSE_SECONDS * 2**attempt)
+            outcome = self._run(epoch_job.name, epoch.id, restate)
+        return outcome
 
     def scores(self, epoch: Epoch) -> Outcome:
         """Run an epoch up to the own scores, without votes and money."""
@@ -143,7 +158,27 @@ class Backfill:
             seconds=round(time.monotonic() - started, 2),
             run_id=result.run_id,
             problems=() if result.success and not checks_alone else _problems(result),
+            transient=_is_transient(result),
         )
+
+
+def _is_transient(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether every step that failed did so for a reason that may pass, and no gate was shut."""
+    failed = [event for event in result.all_events if event.is_step_failure]
+    shut = any(
+        not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
+        for check in result.get_asset_check_evaluations()
+    )
+    return bool(failed) and not shut and all(_heals(e.step_failure_data.error) for e in failed)
+
+
+def _heals(error: SerializableErrorInfo | None) -> bool:
+    """Whether an error, or one that caused it, is among those that may pass."""
+    while error is not None:
+        if error.cls_name in TRANSIENT:
+            return True
+        error = error.cause
+    return False
 
 
 def _problems(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:

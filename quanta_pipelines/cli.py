@@ -65,12 +65,38 @@ def epoch_run(epoch: Epoch, *, restate: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("epochs", type=EpochRange())
+@click.argument("epochs", type=EpochRange(), required=False)
+@click.option("--missing", is_flag=True, help="All epochs that are due and not paid.")
+@click.option(
+    "--retry",
+    "retries",
+    type=click.IntRange(0, 10),
+    default=0,
+    show_default=True,
+    help="Further attempts per epoch where vendors or a database did not answer.",
+)
 @restate_option
 @json_option
-def backfill(epochs: tuple[Epoch, ...], *, restate: str, as_json: bool) -> None:
+def backfill(
+    epochs: tuple[Epoch, ...] | None, *, missing: bool, retries: int, restate: str, as_json: bool
+) -> None:
     """Run the epochs A..B oldest first; stop at the first failed gate; build the marts once."""
-    _backfill(epochs, as_json=as_json, restate=restate)
+    if missing == (epochs is not None):
+        raise click.UsageError("either a range A..B or --missing")
+    chosen = epochs if epochs is not None else _unpaid()
+    if not chosen:
+        click.echo("[]" if as_json else "every closed epoch is paid")
+        return
+    _backfill(chosen, as_json=as_json, restate=restate, retries=retries)
+
+
+def _unpaid() -> tuple[Epoch, ...]:
+    """Epochs that are due and have no ledger."""
+    from quanta_pipelines.epoch_progress import unpaid
+
+    platform = _platform(current_settings())
+    found: tuple[Epoch, ...] = unpaid(platform, platform.clock())
+    return found
 
 
 @main.command()
@@ -239,6 +265,7 @@ def _backfill(
     before: Callable[[Epoch], None] = lambda _: None,
     talk: bool = True,
     restate: str = "",
+    retries: int = 0,
 ) -> list[Any]:
     """Run epochs with a progress bar, then the marts; leave with 1 when anything failed."""
     from quanta_pipelines.backfill import Backfill, recorded_instance
@@ -254,7 +281,7 @@ def _backfill(
         for epoch in sorted(epochs):
             progress.update(task, description=epoch.id)
             before(epoch)
-            outcomes.append(work.epoch(epoch, restate=restate))
+            outcomes.append(work.epoch(epoch, restate=restate, retries=retries))
             progress.advance(task)
             if not outcomes[-1].succeeded:
                 break

@@ -28,7 +28,9 @@ LATE_AFTER = dt.timedelta(hours=1)
 SIGNALS_LATE_AFTER = dt.timedelta(hours=26)
 WEEKS_LOOKED_AT = 4
 CLOSING = tuple(
-    name for name in CONTRACTS if STAGE_OF[name] in ("market_data", "signals", "scoring")
+    name
+    for name in CONTRACTS
+    if STAGE_OF[name] in ("market_data", "signals", "scoring", "integrity")
 )
 
 
@@ -90,6 +92,15 @@ def oldest_unpaid(platform: Platform, now: dt.datetime) -> Epoch | None:
             break
         found = epoch
     return found
+
+
+def unpaid(platform: Platform, now: dt.datetime) -> tuple[Epoch, ...]:
+    """Epochs whose dispute window is over and that have no ledger, oldest first."""
+    oldest, newest = oldest_unpaid(platform, now), newest_closed(platform, now)
+    if oldest is None or newest is None:
+        return ()
+    weeks = [epoch for epoch in Epoch.range(oldest, newest) if _has_sessions(epoch)]
+    return tuple(each for each in weeks if distribution_starts(each, platform.params) <= now)
 
 
 def newest_closed(platform: Platform, now: dt.datetime) -> Epoch | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from quanta_pipelines.definitions import defs
-from quanta_pipelines.epoch_progress import is_paid, oldest_unpaid, overdue
+from quanta_pipelines.epoch_progress import is_paid, oldest_unpaid, overdue, unpaid
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.recovery import AGAIN_TAG, MOST_ATTEMPTS
 from tests.pipeline.simulated_years import Asked, SimulatedYears
@@ -193,3 +193,16 @@ def test_overdue_names_the_first_step_that_is_late(years):
     # reveals end two days after 13:00 on the 28th, the tick may come a day later
     assert late("2025-12-01 15:00") == [(W49.id, "taking the signals")]
     assert oldest_unpaid(years.platform, new_york("2025-12-01 15:00")) is None
+
+
+def test_what_is_missing_is_what_is_due_and_has_no_ledger_oldest_first(years):
+    def missing(moment: str) -> list[str]:
+        return [epoch.id for epoch in unpaid(years.platform, new_york(moment))]
+
+    assert missing("2025-11-29 20:59") == []  # disputes may be opened until 21:00
+    assert missing("2025-11-29 21:00") == [W48.id]
+    assert missing("2025-12-06 21:00") == [W48.id, W49.id]
+    years.leave("settle", W48)
+    assert missing("2025-12-06 21:00") == [W49.id]
+    years.leave("settle", W49)
+    assert missing("2025-12-06 21:00") == []
