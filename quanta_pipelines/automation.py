@@ -25,7 +25,7 @@ ONE_DAY = timedelta(days=1)
 HALF_AN_HOUR = timedelta(minutes=30)
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
-# Schedules ask for live phases at priority 10; whole epochs are history, one at a time (dagster.yaml)
+# Schedules ask for live phases at priority 10; whole epochs are history, one at a time
 HISTORY = {"dagster/priority": "-10", "quanta/backfill": "epoch"}
 
 MARTS = dg.AssetSelection.groups("marts")
