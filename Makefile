@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DATA := $(abspath $(or $(QUANTA_HOME),var))
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -27,8 +26,7 @@ demo: setup  ## Settle thirty real weeks of 2019 with a simulated population
 	$(BIN)/quanta demo
 
 ui: setup  ## Open the Dagster UI on http://127.0.0.1:3000
-	mkdir -p $(DATA)/dagster && cp dagster.yaml $(DATA)/dagster/
-	DAGSTER_HOME=$(DATA)/dagster $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
+	DAGSTER_HOME=$$($(BIN)/quanta instance) && export DAGSTER_HOME && exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1
 
 api: setup  ## Serve the API on http://127.0.0.1:8000
 	$(BIN)/python -m quanta_pipelines.api

@@ -6,8 +6,7 @@ at a time runs epochs under a home; what a killed one left behind is ended by th
 """
 
 import fcntl
-import os
-import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,12 +18,14 @@ from dagster_shared.error import SerializableErrorInfo
 
 from quanta_pipelines.automation import close_job, epoch_job, marts_job, quality_job
 from quanta_pipelines.contract_type import RESTATE_TAG
+from quanta_pipelines.instance import write_instance
 from quanta_pipelines.protocol.epoch import Epoch
-from quanta_pipelines.settings import PROJECT, Settings
+from quanta_pipelines.settings import Settings
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION_NAME_TAG = "dagster/partition"
-IN_THIS_PROCESS = {"quanta/executed_by": "command"}  # runs that end when their process does
+# Runs that end when their process does. Machines that share a database leave each other's alone.
+IN_THIS_PROCESS = {"quanta/executed_by": f"command on {socket.gethostname()}"}
 # What another attempt may heal: a database that does not answer, vendors that did not.
 TRANSIENT = frozenset(("StoreUnavailable", "NoObservations", "OperationalError", "TimeoutError"))
 FIRST_PAUSE_SECONDS = 2.0  # before another attempt; doubled for each further one
@@ -60,8 +61,7 @@ def recorded_instance(
     home = settings.dagster_home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home / "command.lock", on_wait):
-        shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")
-        os.environ["DAGSTER_HOME"] = str(home)
+        write_instance(settings)
         with dg.DagsterInstance.get() as instance:
             _end_killed_runs(instance)
             yield instance

@@ -19,7 +19,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from quanta_pipelines import cli_analysis, cli_money, cli_people, cli_signals, cli_validators
+from quanta_pipelines import (
+    cli_analysis,
+    cli_fleet,
+    cli_money,
+    cli_people,
+    cli_signals,
+    cli_validators,
+)
 from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
 from quanta_pipelines.cli_operations import doctor
@@ -48,6 +55,7 @@ cli_analysis.register(main)
 cli_people.register(main)
 main.add_command(red_team)
 main.add_command(doctor)
+cli_fleet.register(main)
 
 
 @main.group("epoch")

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from quanta_pipelines import alerting, automation, opening, price_sensor, recovery
+from quanta_pipelines import alerting, automation, fleet_jobs, opening, price_sensor, recovery
 from quanta_pipelines.assets import (
     consensus,
     integrity,
@@ -37,6 +37,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.settle_job,
             automation.marts_job,
             automation.quality_job,
+            *fleet_jobs.JOBS,
         ],
         schedules=[
             automation.epoch_snapshot,

@@ -77,7 +77,14 @@ class Settings(BaseSettings):
     rate_per_address: str = "600/minute"
     rate_per_hotkey: str = "60/minute"
     max_body_bytes: int = Field(default=262_144, ge=1024)
-    dagster_postgres_url: SecretStr = SecretStr("")
+    dagster_postgres_url: SecretStr = SecretStr("")  # Dagster's records; SQLite without it
+
+    # Many machines
+    run_launcher: Literal["local", "celery"] = "local"
+    broker_url: SecretStr = SecretStr("")
+    fleet_runs: int = Field(default=4, ge=1)  # that the whole fleet works on at once
+    fleet_poll_seconds: int = Field(default=15, ge=1)
+    webserver_url: str = "http://127.0.0.1:3000"  # where quanta fleet asks for runs
 
     # Who is told when something needs a person; addresses of webhooks are secrets
     alert_webhook_url: SecretStr = SecretStr("")

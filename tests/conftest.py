@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from quanta_pipelines.resources import Platform
     from tests.postgres_server import PostgresServer
+    from tests.s3_server import S3Server
 
 GENESIS = Epoch.parse("2019-Q2-W23")
 PLAYED = Epoch.range(GENESIS, "2019-Q3-W31")
@@ -55,6 +56,27 @@ def postgres() -> "Iterator[PostgresServer]":
     server = PostgresServer()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def s3() -> "Iterator[S3Server]":
+    """A running S3 service with one bucket, which this process's environment does not name."""
+    from tests.s3_server import S3Server
+
+    server = S3Server()
+    server.create_bucket()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: "S3Server", monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of the bucket; for the time of a test the environment says how to reach it."""
+    from tests.s3_server import BUCKET
+
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
-"""Small files below a folder or any fsspec URL, each written whole or not at all.
+"""Small files below a folder or an S3 bucket, each written whole or not at all.
 
-Names are relative to the root, with ``/``. What the files mean is ``lake``'s business.
+Names are relative to the root, with ``/``. What the files mean is ``lake``'s business. A folder
+takes locks and hard links, S3 its conditional writes (``If-None-Match``, ``If-Match``), which AWS
+and MinIO have. A store without either could not keep two publishers apart and is refused.
 """
 
 import fcntl
@@ -15,8 +17,14 @@ from typing import IO, cast
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 _BLOCK = 65_536  # bytes fetched at a time where only a footer is wanted
+_LOST = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404"}
+
+
+class UnsupportedStore(ValueError):
+    """A place for files that could not keep two publishers apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +37,27 @@ class AtomicFiles:
         """Where the file system finds ``name``."""
         return f"{url_to_fs(self.root)[1].rstrip('/')}/{name}"
 
+    @property
+    def locks(self) -> bool:
+        """Whether ``alone`` keeps other processes out: in a folder, not on S3."""
+        return isinstance(self.system, LocalFileSystem)
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
-        return bool(self._system.isfile(self.path(name)))
+        return bool(self.system.isfile(self.path(name)))
 
     def read(self, name: str) -> bytes:
         """All bytes; raises ``FileNotFoundError``."""
-        return bytes(self._system.cat_file(self.path(name)))
+        return bytes(self.system.cat_file(self.path(name)))
 
     def open(self, name: str) -> IO[bytes]:
         """For reading a part of it; raises ``FileNotFoundError``."""
-        return cast(IO[bytes], self._system.open(self.path(name), "rb", block_size=_BLOCK))
+        return cast(IO[bytes], self.system.open(self.path(name), "rb", block_size=_BLOCK))
 
     def stems(self, folder: str, suffix: str) -> list[str]:
         """Names in a folder that end with ``suffix``, without it, sorted."""
         try:
-            paths = self._system.ls(self.path(folder), detail=False)
+            paths = self.system.ls(self.path(folder), detail=False)
         except FileNotFoundError:
             return []
         names = (PurePosixPath(path).name for path in paths)
@@ -55,29 +68,47 @@ class AtomicFiles:
         with suppress(FileNotFoundError):
             if self.read(name) == data:
                 return
-        if isinstance(self._system, LocalFileSystem):
+        if self.locks:
             _replace(Path(self.path(name)), data)
         else:
-            self._system.pipe_file(self.path(name), data)  # one PUT: all of it or nothing
+            self.system.pipe_file(self.path(name), data)  # one PUT: all of it or nothing
 
     def create(self, name: str, data: bytes) -> bool:
         """Put ``data`` there unless the name is taken; says whether it was free.
 
-        Of two that ask at once one is told so. On an object store this is its conditional write.
+        Of two that ask at once one is told so. On S3 this is its conditional write.
         """
-        if isinstance(self._system, LocalFileSystem):
+        if self.locks:
             return _link(Path(self.path(name)), data)
+        if isinstance(self.system, MemoryFileSystem):
+            free = not self.exists(name)
+            if free:
+                self.system.pipe_file(self.path(name), data)
+            return free
+        return self._put_if(name, data, IfNoneMatch="*")
+
+    def tag(self, name: str) -> str | None:
+        """What ``replace`` may be conditional on: S3's ETag, ``None`` where nothing is."""
         try:
-            self._system.pipe_file(self.path(name), data, mode="create")
-        except FileExistsError:
-            return False
-        return True
+            found = self.system.info(self.path(name))
+        except FileNotFoundError:
+            return None
+        return str(found.get("ETag", ""))
+
+    def replace(self, name: str, data: bytes, tag: str | None) -> bool:
+        """Put ``data`` there if it still has that tag; says whether it had."""
+        if tag is None:
+            return self.create(name, data)
+        if isinstance(self.system, MemoryFileSystem):
+            self.system.pipe_file(self.path(name), data)
+            return True
+        return self._put_if(name, data, IfMatch=tag)
 
     def below(self, folder: str) -> list[str]:
         """Every file in a folder and its folders, relative to it, sorted."""
         top = self.path(folder)
         try:
-            found = self._system.find(top)
+            found = self.system.find(top)
         except FileNotFoundError:
             return []
         return sorted(path[len(top) + 1 :] for path in found)
@@ -86,9 +117,9 @@ class AtomicFiles:
     def alone(self, folder: str) -> Iterator[None]:
         """Hold a folder that no other process holds; the kernel takes it from one that is killed.
 
-        An object store has no such thing: there ``create`` alone decides.
+        S3 has no such thing: there ``create`` and ``replace`` decide.
         """
-        if not isinstance(self._system, LocalFileSystem):
+        if not self.locks:
             yield
             return
         path = Path(self.path(folder))
@@ -101,9 +132,36 @@ class AtomicFiles:
             os.close(descriptor)
 
     @property
-    def _system(self) -> AbstractFileSystem:
+    def system(self) -> AbstractFileSystem:
+        """The file system of the root; a missing package for it is an ``ImportError``."""
         # Listings are not cached: another process may have published since.
-        return url_to_fs(self.root, use_listings_cache=False)[0]
+        found = url_to_fs(self.root, use_listings_cache=False)[0]
+        kinds = {found.protocol} if isinstance(found.protocol, str) else set(found.protocol)
+        if not kinds & {"file", "local", "memory", "s3"}:
+            raise UnsupportedStore(f"{self.root} is neither a folder nor an address s3://…")
+        return found
+
+    def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
+        """One conditional PUT, whatever the size; the store's refusal is False.
+
+        A PUT whose answer got lost is sent again and then refused, by its own bytes.
+        """
+        bucket, key, _ = self.system.split_path(self.path(name))
+        try:
+            self.system.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+        except OSError as error:
+            if _code(error) not in _LOST:
+                raise
+            with suppress(FileNotFoundError):
+                return "IfMatch" in condition and self.read(name) == data
+            return False
+        return True
+
+
+def _code(error: BaseException) -> str:
+    """S3's own word for an error; s3fs keeps it on the cause, under a Python class."""
+    response = getattr(error.__cause__, "response", None) or getattr(error, "response", {})
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -2,8 +2,8 @@
 
 ``<root>/<table>/<epoch_id>.parquet`` is current. Beside it ``_versions/<epoch_id>/<hash>.parquet``
 keeps each publication, ``_order/<epoch_id>/<number>.json`` says which came when, and
-``_gates/<epoch_id>/<check>.json`` what a check said. The root is a folder or any fsspec URL. A
-reader sees the old file or the new one, never a part of one.
+``_gates/<epoch_id>/<check>.json`` what a check said. The root is a folder or ``s3://…``. A reader
+sees the old file or the new one, never a part of one.
 """
 
 import io
@@ -90,7 +90,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """The tables below ``root``: a folder's path, ``memory://…`` or ``s3://…``."""
+    """The tables below ``root``: a folder's path, ``s3://…``, or ``memory://…`` in a test."""
 
     root: str
 
@@ -120,14 +120,13 @@ class Lake:
         }
         data = to_parquet(frame, table, stamps)
         self._files.write(f"{versions}/{hashed}.parquet", data)
-        if unless_changed is None:
-            while not self._numbered(table, epoch_id, hashed):
-                pass  # another process took the number; the next one is free or taken by the same
-            self._files.write(current, data)
-        else:
-            with self._files.alone(_order(table)):
+        with self._files.alone(_order(table)):
+            if unless_changed is None:
+                while not self._numbered(table, epoch_id, hashed):
+                    pass  # another process took the number; the next is free or taken by the same
+            else:
                 self._claim(table, epoch_id, hashed, unless_changed)
-                self._files.write(current, data)
+            self._finish(table, epoch_id)
         return _version(table, self._files.path(current), stamps, rows=len(frame))
 
     def load(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> Loaded:
@@ -202,33 +201,106 @@ class Lake:
         return tuple(json.loads(text)["content_hash"] for text in texts)
 
     def publications(self, table: str) -> dict[str, int]:
-        """How often a table was published, by epoch: what a publication may be conditional on."""
-        names = self._files.below(_order(table))
-        return dict(Counter(name.partition("/")[0] for name in names if name.endswith(".json")))
+        """How often a table was published, by epoch: what a publication may be conditional on.
+
+        What is current afterwards is at least as new as what is counted here.
+        """
+        with self._files.alone(_order(table)):
+            counted, names = self._counted(table)
+            if self._files.locks:
+                return counted
+            if self._complete(table, sum(counted.values()) + 1):
+                return self.publications(table)
+            for epoch_id, number in counted.items():
+                if f"{epoch_id}/{number:06}.done" not in names:
+                    self._finish(table, epoch_id)
+        return counted
+
+    def _counted(self, table: str) -> tuple[dict[str, int], frozenset[str]]:
+        """Publications by epoch, and the names below the table's order."""
+        names = frozenset(self._files.below(_order(table)))
+        numbers = [name for name in names if name.endswith(".json") and "_claims/" not in name]
+        counts = Counter(name.partition("/")[0] for name in numbers)
+        return dict(sorted(counts.items())), names
 
     def _claim(
         self, table: str, epoch_id: str, hashed: str, unless_changed: Mapping[str, int]
     ) -> None:
-        """Take the next number for a conditional publication, or say what came in between."""
+        """Take the next number for a conditional publication, or say what came in between.
+
+        On S3 the number is one of the whole table: of two publications for different epochs that
+        were counted alike one is refused too.
+        """
         said = self.published(table, epoch_id)
         if said and said[-1] == hashed:
             return
-        now = self.publications(table)
+        now, _ = self._counted(table)
         changed = [e for e in sorted(now) if now[e] != unless_changed.get(e, 0)]
-        if changed or not self._numbered(table, epoch_id, hashed):
+        if self._files.locks:
+            taken = not changed and self._numbered(table, epoch_id, hashed)
+        else:
+            number = sum(unless_changed.values()) + 1
+            nth = unless_changed.get(epoch_id, 0) + 1
+            claim = {"content_hash": hashed, "epoch_id": epoch_id, "number": nth}
+            text = json.dumps(claim, sort_keys=True) + "\n"
+            taken = not changed and self._files.create(_claim_name(table, number), text.encode())
+            self._complete(table, number)
+            taken = taken or self.published(table, epoch_id)[-1:] == (hashed,)
+        if not taken:
             raise ChangedMeanwhile(
                 f"{table} of {', '.join(changed) or epoch_id} was published by another process "
                 f"since this one read it; {table} {epoch_id} is not published: run it again"
             )
+
+    def _complete(self, table: str, number: int) -> bool:
+        """Publish what a claim says, whoever made it; its maker may have been killed."""
+        try:
+            claim = json.loads(self._files.read(_claim_name(table, number)))
+        except FileNotFoundError:
+            return False
+        self._number(table, claim["epoch_id"], claim["number"], claim["content_hash"])
+        self._finish(table, claim["epoch_id"])
+        return True
 
     def _numbered(self, table: str, epoch_id: str, hashed: str) -> bool:
         """Give the next number to a publication; False where another process took it first."""
         said = self.published(table, epoch_id)
         if said and said[-1] == hashed:
             return True
+        return self._number(table, epoch_id, len(said) + 1, hashed)
+
+    def _number(self, table: str, epoch_id: str, number: int, hashed: str) -> bool:
         text = json.dumps({"content_hash": hashed}) + "\n"
-        name = f"{_order(table, epoch_id)}/{len(said) + 1:06}.json"
-        return self._files.create(name, text.encode())
+        return self._files.create(f"{_order(table, epoch_id)}/{number:06}.json", text.encode())
+
+    def _finish(self, table: str, epoch_id: str) -> None:
+        """Make the last publication in the order the current one.
+
+        On S3 no lock keeps others out: a publisher that is late would put its table over a newer
+        one. So it writes only over what it saw before it read the order, and looks at the order
+        again afterwards; any publisher, and whoever counts publications, finishes for one that
+        was killed. The mark ``.done`` says that a number needs no finishing.
+        """
+        current = _current(table, epoch_id)
+        while True:
+            tag = None if self._files.locks else self._files.tag(current)
+            said = self.published(table, epoch_id)
+            name = f"{_versions(table, epoch_id)}/{said[-1]}.parquet"
+            data = self._load(table, epoch_id, name)
+            if self._files.locks:
+                self._files.write(current, data)
+                return
+            if not self._holds(current, data) and not self._files.replace(current, data, tag):
+                continue
+            if len(self.published(table, epoch_id)) == len(said):
+                self._files.write(f"{_order(table, epoch_id)}/{len(said):06}.done", b"")
+                return
+
+    def _holds(self, name: str, data: bytes) -> bool:
+        try:
+            return self._files.read(name) == data
+        except FileNotFoundError:
+            return False
 
     def read_version(self, table: str, epoch_id: str, content_hash: str) -> pd.DataFrame:
         """One version by its content, current or not."""
@@ -351,6 +423,10 @@ def _versions(table: str, epoch_id: str) -> str:
 def _order(table: str, epoch_id: str | None = None) -> str:
     folder = f"{_valid(_NAME, table)}/_order"
     return folder if epoch_id is None else f"{folder}/{_valid(_EPOCH, epoch_id)}"
+
+
+def _claim_name(table: str, number: int) -> str:
+    return f"{_order(table)}/_claims/{number:08}.json"
 
 
 def _valid(form: re.Pattern[str], name: str) -> str:

@@ -21,14 +21,16 @@ from quanta_pipelines.adapters.lake import (
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
 
 EPOCH = "2025-Q4-W48"
-_memory_roots = itertools.count()
+_roots = itertools.count()
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     if request.param == "folder":
         return Lake(str(tmp_path / "lake"))
-    return Lake(f"memory://lake-{next(_memory_roots)}")
+    if request.param == "s3":
+        return Lake(f"{request.getfixturevalue('bucket')}/lake-{next(_roots)}")
+    return Lake(f"memory://lake-{next(_roots)}")
 
 
 def publish(
