@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
+from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -105,8 +105,8 @@ class AtomicFiles:
         return self._put_if(name, data, IfMatch=tag)
 
     def below(self, folder: str) -> list[str]:
-        """Every file in a folder and its folders, relative to it, sorted."""
-        top = self.path(folder)
+        """Every file in a folder and its folders, relative to it, sorted; ``""`` is the root."""
+        top = self.path(folder).rstrip("/")
         try:
             found = self.system.find(top)
         except FileNotFoundError:
@@ -134,12 +134,11 @@ class AtomicFiles:
     @property
     def system(self) -> AbstractFileSystem:
         """The file system of the root; a missing package for it is an ``ImportError``."""
-        # Listings are not cached: another process may have published since.
-        found = url_to_fs(self.root, use_listings_cache=False)[0]
-        kinds = {found.protocol} if isinstance(found.protocol, str) else set(found.protocol)
-        if not kinds & {"file", "local", "memory", "s3"}:
+        protocol = split_protocol(self.root)[0] or "file"
+        if protocol not in {"file", "local", "memory", "s3"}:
             raise UnsupportedStore(f"{self.root} is neither a folder nor an address s3://…")
-        return found
+        # Listings are not cached: another process may have published since.
+        return url_to_fs(self.root, use_listings_cache=False)[0]
 
     def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
         """One conditional PUT, whatever the size; the store's refusal is False.

@@ -128,7 +128,6 @@ def test_a_fleet_that_loses_a_worker_publishes_the_bytes_of_one_machine(
     )
     lost = kill_in_the_middle_of_a_run(fleet, "first")
     said, problems = work.communicate(timeout=1800)
-    print(said, problems)
     assert work.returncode == 0, problems + said
     report = json.loads(said)
 
