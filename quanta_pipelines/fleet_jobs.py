@@ -12,7 +12,9 @@ import dagster as dg
 from quanta_pipelines.automation import MARTS, PROVISIONAL, QUALITY
 from quanta_pipelines.instance import IN_ORDER
 
-OBSERVED = dg.AssetSelection.assets("raw_prices", "validated_prices", "commitments", "reveals")
+OBSERVED = (
+    dg.AssetSelection.groups("market_data") | dg.AssetSelection.assets("commitments", "reveals")
+) - QUALITY
 HELD = dg.AssetSelection.assets("portfolios", "portfolio_returns")
 MEASURED = dg.AssetSelection.assets("horizon_metrics", "score_intervals")
 SETTLED = dg.AssetSelection.all() - MARTS - PROVISIONAL - QUALITY - OBSERVED - HELD - MEASURED

@@ -33,7 +33,7 @@ class FleetRunLauncher(CeleryRunLauncher):
         if DAGSTER_CELERY_QUEUE_TAG not in run.tags and _builds_marts(run):
             tags = {DAGSTER_CELERY_QUEUE_TAG: PINNED_QUEUE}
             self._instance.add_run_tags(run.run_id, tags)
-            run = run.with_tags(run.tags | tags)
+            run = run.with_tags({**run.tags, **tags})
             context = LaunchRunContext(dagster_run=run, workspace=context.workspace)
         super().launch_run(context)
 
@@ -82,7 +82,7 @@ def celery_app(broker: str, default_queue: str, config: Mapping[str, Any]) -> ce
     from dagster_celery.make_app import make_app
     from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
-    app = make_app(
+    app: celery.Celery = make_app(  # type: ignore[no-untyped-call]
         app_args={
             "broker": broker,
             "backend": broker,

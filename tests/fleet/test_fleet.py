@@ -78,13 +78,14 @@ def play_on(fleet: Fleet, epochs: tuple[Epoch, ...], home: Path) -> None:
     store.close()
 
 
-def kill_in_the_middle_of_a_run(fleet: Fleet, machine: str) -> str:
+def kill_in_the_middle_of_a_run(fleet: Fleet, machine: str, work: "subprocess.Popen[str]") -> str:
     """Waits until a machine works on a run that others rest on, and kills it; returns the run."""
     asked = Celery(broker=fleet.common["QUANTA_BROKER_URL"]).control
     server = Webserver(fleet.common["QUANTA_WEBSERVER_URL"])
     victim: list[str] = []
 
     def works_on_one() -> bool:
+        assert work.poll() is None, "the backfill ended: " + "".join(work.communicate())
         tasks = (asked.inspect(timeout=1).active() or {}).get(f"{machine}@{machine}", [])
         if not tasks:
             return False
@@ -126,7 +127,7 @@ def test_a_fleet_that_loses_a_worker_publishes_the_bytes_of_one_machine(
         stderr=subprocess.PIPE,
         text=True,
     )
-    lost = kill_in_the_middle_of_a_run(fleet, "first")
+    lost = kill_in_the_middle_of_a_run(fleet, "first", work)
     said, problems = work.communicate(timeout=1800)
     assert work.returncode == 0, problems + said
     report = json.loads(said)
