@@ -64,7 +64,7 @@ class RunState:
 
     @property
     def retried(self) -> bool:
-        """Whether Dagster starts the run again."""
+        """Whether Dagster starts the run again; a moment after its end it may not say so yet."""
         return self.tags.get("dagster/will_retry") == "true"
 
 
@@ -144,14 +144,16 @@ class FleetBackfill:
 
         After a failure nothing new is asked for, and what runs is waited for.
         """
+        ended: set[Unit] = set()
         while True:
             self.runs = self.webserver.runs(FLEET_TAG, self.name)
             done = {unit for unit in self.asked if self.succeeded(unit)}
             on_change(len(done), len(STAGES) * len(self.epochs) + 1)
-            failed = [unit for unit in self.asked - done if self.failed(unit)]
+            ended, before = {u for u in self.asked - done if self.failed(u)}, ended
+            failed = ended & before  # seen twice: whether it is retried is written after the end
             if failed and all(unit in failed for unit in self.asked - done):
                 return False
-            if not failed:
+            if not ended:
                 for unit in self.ready(done):
                     self._ask_for(unit)
                 if len(done) == len(STAGES) * len(self.epochs) + 1:
