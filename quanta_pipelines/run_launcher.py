@@ -15,6 +15,7 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID
 
 from quanta_pipelines.instance import PINNED_QUEUE
 
+FOLDERS = ("marts", "staging")  # of the dbt project
 PINNED_JOBS = {"marts", "settle", "quality"}
 MISSES = 2  # polls in a row at which no worker has the run; one may fall between two heartbeats
 PATIENCE = 3.0  # seconds for workers to answer
@@ -65,14 +66,15 @@ class FleetRunLauncher(CeleryRunLauncher):
 def _builds_marts(run: dg.DagsterRun) -> bool:
     """Whether a run writes to the warehouse's machine: marts, or the pages on data quality.
 
-    A selection of assets, as the UI makes one, counts by the models of the dbt project in it.
+    A selection of assets, as the UI makes one, counts by the models of the dbt project and the
+    pages in it.
     """
     if run.job_name in PINNED_JOBS:
         return True
     from quanta_pipelines.adapters.warehouse import DBT_PROJECT, model_names, parse_manifest
 
     manifest = parse_manifest(DBT_PROJECT / "target")
-    models = {*model_names(manifest, "marts"), *model_names(manifest, "staging")}
+    models = {"epoch_pages", *(name for f in FOLDERS for name in model_names(manifest, f))}
     return any(key.path[-1] in models for key in run.asset_selection or ())
 
 
