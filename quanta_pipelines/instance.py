@@ -56,6 +56,7 @@ CELERY: Mapping[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_transport_options": {"visibility_timeout": 43_200},
     "task_acks_late": False,  # a lost run is started anew by Dagster, never twice by the broker
+    "worker_disable_prefetch": True,  # a run that a lost worker had only reserved would wait
     "worker_prefetch_multiplier": 1,
 }
 
