@@ -106,7 +106,8 @@ def overlap(runs: list[RunState]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.soak  # minutes even for four epochs
+@pytest.mark.parametrize("count", [4, 20])
 def test_a_fleet_that_loses_a_worker_publishes_the_bytes_of_one_machine(
     fleet: Fleet, tmp_path: Path, count: int
 ) -> None:
