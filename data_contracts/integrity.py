@@ -20,9 +20,9 @@ from data_contracts.columns import (
 from data_contracts.contract import EPOCH_ID, EpochTable
 
 MEASURES = ("returns", "holdings")
-KINDS = ("plagiarism", "hedged_pair", "collusion")
+KINDS = ("plagiarism", "hedged_pair", "collusion", "non_reveal")
 CASE_STATES = ("open", "under_review", "confirmed", "dismissed")
-CASE_ID = r"^(plagiarism|hedged_pair|collusion)-\d{4}-Q[1-4]-W\d{2}-[0-9a-f]{10}\Z"
+CASE_ID = r"^(plagiarism|hedged_pair|collusion|non_reveal)-\d{4}-Q[1-4]-W\d{2}-[0-9a-f]{10}\Z"
 
 
 def _correlation(what: str, *, nullable: bool = False) -> Any:
@@ -156,7 +156,9 @@ class IntegrityCases(EpochTable, key=("case_id",), invariants=("cases_only_go_fo
     case_id: str = pa.Field(str_matches=CASE_ID, description="Kind, epoch and a hash of whose.")
     kind: str = member(KINDS, "What is suspected.")
     hotkey: str = hotkey("Who is suspected: participant")
-    other_hotkey: str = _other("Who was copied, or the other of the pair.", nullable=False)
+    other_hotkey: str = _other(
+        "Who was copied, the other of the pair; itself where nobody else is part.", nullable=False
+    )
     state: str = member(CASE_STATES, "What became of it; undecided in time is dismissed.")
     opened_epoch: str = _epoch("Epoch whose evidence opened it.")
     opened_at: Instant = instant("When it was opened")

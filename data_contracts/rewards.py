@@ -1,4 +1,7 @@
-"""Contracts of the stage rewards: what each miner is paid, and every movement of money."""
+"""Contracts of the stage rewards: what each miner is paid, every movement of money, and who is who.
+
+The account ``stake:<hotkey>`` is what was burned of a bond: bonds themselves are on the chain.
+"""
 
 import pandas as pd
 import pandera.pandas as pa
@@ -6,8 +9,10 @@ import pandera.pandas as pa
 from data_contracts.columns import (
     STANDINGS,
     TIERS,
+    Instant,
     Int,
     count,
+    fraction,
     hotkey,
     member,
     number,
@@ -20,6 +25,11 @@ ACCOUNT = (
     r"^(issuance|external|pool|treasury|burn|carry|validators|owner|restatement"
     r"|(miner|escrow|held|validator|operator|stake):5[1-9A-HJ-NP-Za-km-z]{47})\Z"
 )
+
+
+PAYOUT_STATES = ("paid", "held", "released", "forfeited")
+ROLES = ("signal_generator", "pool_operator", "solo_miner", "validator")
+RECORD = r"^((-|\.|[01]\.\d{9})( (-|\.|[01]\.\d{9}))*)?\Z"
 
 
 class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger",)):
@@ -57,7 +67,12 @@ class Rewards(EpochTable, key=("hotkey",), invariants=("payouts_match_the_ledger
 class LedgerEntries(
     EpochTable,
     key=("entry",),
-    invariants=("ledger_closes", "dividends_match_the_ledger", "restatements_compensate"),
+    invariants=(
+        "ledger_closes",
+        "dividends_match_the_ledger",
+        "slashes_match_the_cases",
+        "restatements_compensate",
+    ),
 ):
     """One row per movement of money in the epoch: double entry, never negative, only ever added.
 
@@ -89,3 +104,101 @@ class LedgerEntries(
     def accounts_differ(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
         """Nothing moves from an account to itself."""
         return frame["from_account"] != frame["to_account"]
+
+
+class PoolPayouts(
+    EpochTable,
+    key=("earned_epoch", "operator", "member"),
+    invariants=("pool_payouts_match_the_ledger",),
+):
+    """One row per pool member and epoch that it earned in: its part of the operator's reward.
+
+    Beside the epoch's own rows stand those of earlier epochs that were held for a case against the
+    operator which closes in this one.
+    """
+
+    earned_epoch: str = pa.Field(str_matches=EPOCH_ID, description="Epoch whose reward it is.")
+    state: str = member(
+        PAYOUT_STATES, "Paid; held for a case against the operator; released or forfeited with it."
+    )
+    operator: str = hotkey("Pool operator")
+    member: str = hotkey("Member")
+    contribution_units: int = count(
+        "Identity times composite above the members' median, before the epoch opened."
+    )
+    pool_reward_rao: int = rao("Operator's reward after the network's fee")
+    operator_fee_rao: int = rao("Operator's fee, of the reward only")
+    payout_rao: int = rao("Member's part")
+
+    @pa.dataframe_check
+    @classmethod
+    def pools_are_divided_whole(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Fee and parts of each pool are its reward; its rows agree in reward, fee and state."""
+        pool = frame.groupby(["earned_epoch", "operator"])
+        parts = pool["payout_rao"].transform("sum") + frame["operator_fee_rao"]
+        same = pool[["pool_reward_rao", "operator_fee_rao", "state"]].transform("nunique").eq(1)
+        return (parts == frame["pool_reward_rao"]) & same.all(axis=1)
+
+    @pa.dataframe_check
+    @classmethod
+    def only_closed_cases_pay_late(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """What an earlier epoch earned is released or forfeited; this one's is paid or held."""
+        late = frame["state"].isin(["released", "forfeited"])
+        return late == (frame["earned_epoch"] < frame["epoch_id"])
+
+
+class Participants(EpochTable, key=("hotkey",), invariants=("roles_follow_their_records",)):
+    """One row per participant: role, standing, record, identity, offences, as the epoch settles."""
+
+    hotkey: str = hotkey("Participant")
+    role: str = member(ROLES, "Role in the epoch; empty where it never had one.", nullable=True)
+    since: Instant = pa.Field(nullable=True, description="Since when it has the role, UTC.")
+    next_role: str = member(ROLES, "Role from the next epoch on.", nullable=True)
+    uid: Int = pa.Field(
+        ge=0, le=255, nullable=True, description="UID of a validator or a solo miner; empty: waits."
+    )
+    standing: str = member(
+        STANDINGS, "How it takes part, by the votes first; empty if it did not.", nullable=True
+    )
+    percentile: float = fraction("Rank percentile on consensus", nullable=True)
+    percentile_average: float = fraction("Exponential average of it, missed epochs as 0")
+    first_epoch: str = pa.Field(
+        str_matches=EPOCH_ID, nullable=True, description="First epoch that it committed in."
+    )
+    epochs_due: int = count("Epochs since then, as a miner.")
+    reveals_accepted: int = count("Of these, epochs with an accepted reveal.")
+    uptime: float = fraction("Accepted reveals over epochs due", nullable=True)
+    reputation: float = fraction("The same over the last 60 days in the role", nullable=True)
+    record: str = pa.Field(
+        str_matches=RECORD,
+        description="Epochs in the role, oldest first: percentile, `.` unranked, `-` missed.",
+    )
+    stake_rao: Int = pa.Field(
+        ge=0, nullable=True, description="Bonded at opens_at, in rao; empty where none is known."
+    )
+    identity: float = fraction("Identity score; empty where no stake is known", nullable=True)
+    open_offence: bool = text("A case waits, or an offence is still remembered.")
+    offences: int = count("Offences that were ever confirmed, non-reveals included.")
+    slashed_rao: int = rao("What offences of this epoch burn of the bond")
+
+    @pa.dataframe_check
+    @classmethod
+    def a_role_has_a_beginning(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Role, its beginning and the next role stand together."""
+        known = frame["role"].notna()
+        return (known == frame["since"].notna()) & (known == frame["next_role"].notna())
+
+    @pa.dataframe_check
+    @classmethod
+    def a_uid_is_held_once(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """No two hold one UID, and only validators and solo miners hold any."""
+        held = frame["uid"].notna()
+        entitled = frame["role"].isin(["validator", "solo_miner"])
+        return ~held | (entitled & ~frame["uid"].duplicated(keep=False))
+
+    @pa.dataframe_check
+    @classmethod
+    def reveals_were_due(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """Accepted reveals do not exceed the epochs due; uptime stands where any was."""
+        due = frame["epochs_due"]
+        return (frame["reveals_accepted"] <= due) & ((due > 0) == frame["uptime"].notna())

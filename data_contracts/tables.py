@@ -13,7 +13,7 @@ from data_contracts.contract import EpochTable
 from data_contracts.explanations import Explanations
 from data_contracts.integrity import IntegrityCases, IntegrityFlags, PortfolioSimilarity
 from data_contracts.market_data import PriceCorrections, RawPrices, ValidatedPrices
-from data_contracts.rewards import LedgerEntries, Rewards
+from data_contracts.rewards import LedgerEntries, Participants, PoolPayouts, Rewards
 from data_contracts.scoring import (
     HorizonMetrics,
     PortfolioReturns,
@@ -35,7 +35,7 @@ STAGES: dict[str, tuple[type[EpochTable], ...]] = {
         ValidatorBonds,
         ValidatorResults,
     ),
-    "rewards": (Rewards, LedgerEntries),
+    "rewards": (Rewards, LedgerEntries, PoolPayouts, Participants),
 }
 
 

@@ -14,7 +14,7 @@ import yaml
 from data_contracts import columns
 from data_contracts.contract import EPOCH_ID, EpochTable
 from data_contracts.integrity import CASE_ID
-from data_contracts.rewards import ACCOUNT
+from data_contracts.rewards import ACCOUNT, RECORD
 from data_contracts.tables import FOR_PEOPLE, PROVISIONAL, STAGE_OF, STAGES, table_name
 from quanta_pipelines.checks import INVARIANTS
 
@@ -28,6 +28,7 @@ FORMS = {
     "64 hex digits": columns.HEX64,
     "account": ACCOUNT,
     "case id": CASE_ID,
+    "record": RECORD,
 }
 SIGNS = {
     "greater_than_or_equal_to": "≥",

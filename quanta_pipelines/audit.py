@@ -4,13 +4,13 @@ Reads the lake and, for antes of epochs that are not settled, the signal store. 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
 from data_contracts.rewards import LedgerEntries
 from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable, content_hash
-from quanta_pipelines.adapters.signal_store import SignalStore
+from quanta_pipelines.adapters.signal_store import NotRecorded, SignalStore
 from quanta_pipelines.protocol import statement
 from quanta_pipelines.protocol.ledger import posted
 from quanta_pipelines.protocol.portfolio import RAO
@@ -35,6 +35,20 @@ class AuditedEpoch:
     movements: int
     identity: Mapping[str, int]  # both sides by name, in rao
     holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRate:
+    """An amount of an epoch that was stated in another unit, and how it became rao."""
+
+    epoch_id: str
+    purpose: str
+    amount: str
+    unit: str
+    alpha: str  # for one of the unit
+    source: str
+    quoted_at: str
+    rao: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,7 @@ class Audit:
     epochs: tuple[AuditedEpoch, ...]
     accounts: tuple[AccountLine, ...]
     problems: tuple[Problem, ...]
+    rates: tuple[RecordedRate, ...] = ()  # where the signal store was asked for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,45 @@ def audit(lake: Lake, epoch_id: str | None = None) -> Audit:
             *(Problem(**{str(key): value for key, value in row.items()}) for row in found),
         ),
     )
+
+
+def with_rates(found: Audit, store: SignalStore) -> Audit:
+    """An audit beside the recorded rates: what came from outside is what they convert to.
+
+    An epoch without a snapshot in this store has no rates to show.
+    """
+    rates: list[RecordedRate] = []
+    for epoch in found.epochs:
+        try:
+            said = store.snapshot(epoch.epoch_id)
+        except NotRecorded:
+            continue
+        rates += [
+            RecordedRate(
+                epoch.epoch_id,
+                each.purpose,
+                each.amount,
+                each.rate.unit,
+                each.rate.alpha,
+                each.rate.source,
+                each.rate.quoted_at.isoformat(),
+                each.rao,
+            )
+            for each in said.conversions
+        ]
+    came = {epoch.epoch_id: epoch.identity["external_rao"] for epoch in found.epochs}
+    wrong = [
+        Problem(
+            rate.epoch_id,
+            0,
+            "external",
+            "converted_as_recorded",
+            f"{rate.amount} {rate.unit} are {rate.rao} rao, {came[rate.epoch_id]} came",
+        )
+        for rate in rates
+        if rate.purpose == "external" and came[rate.epoch_id] != rate.rao
+    ]
+    return replace(found, rates=tuple(rates), problems=(*found.problems, *wrong))
 
 
 def _audited(epoch_id: str, ledger: pd.DataFrame, version: str) -> AuditedEpoch:
@@ -199,6 +253,7 @@ def audit_lines(found: Audit) -> list[str]:
     """An audit for people; ``dataclasses.asdict`` gives the same for machines."""
     return [
         *(line for epoch in found.epochs for line in _epoch_lines(epoch, found)),
+        *(_rate_line(rate) for rate in found.rates),
         *_account_lines(found.accounts),
         *(_problem_line(problem) for problem in found.problems),
     ]
@@ -215,6 +270,13 @@ def _epoch_lines(epoch: AuditedEpoch, found: Audit) -> list[str]:
         return [head]
     width = max(len(name) for name in epoch.identity)
     return [head, *(f"  {name:<{width}} {rao:>24,} rao" for name, rao in epoch.identity.items())]
+
+
+def _rate_line(rate: RecordedRate) -> str:
+    return (
+        f"{rate.epoch_id}  {rate.purpose} {rate.amount} {rate.unit} at {rate.alpha} ALPHA "
+        f"({rate.source}, {rate.quoted_at}) = {rate.rao:,} rao"
+    )
 
 
 def _account_lines(accounts: Sequence[AccountLine]) -> list[str]:

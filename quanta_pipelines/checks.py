@@ -161,6 +161,23 @@ def payouts_match_the_ledger(look: Look) -> pd.DataFrame:
     return invariants.unmatched_payouts(look("rewards"), look("ledger_entries"))
 
 
+def pool_payouts_match_the_ledger(look: Look) -> pd.DataFrame:
+    """What each operator passes on is what the table divides, to each account."""
+    return invariants.unmatched_pools(look("pool_payouts"), look("ledger_entries"))
+
+
+def slashes_match_the_cases(look: Look) -> pd.DataFrame:
+    """What the ledger burns of stakes is what the cases that close in the epoch say."""
+    return invariants.unmatched_slashes(
+        look("integrity_cases"), look("ledger_entries"), look.epoch.id
+    )
+
+
+def roles_follow_their_records(look: Look) -> pd.DataFrame:
+    """Nobody rises or falls by more than a step, and uptime is reveals over epochs due."""
+    return invariants.unfounded_roles(look("participants"))
+
+
 def ledger_closes(look: Look) -> pd.DataFrame:
     """Pool and escrows end at zero and no internal account goes below it."""
     return invariants.open_accounts(look("ledger_entries"))
@@ -198,6 +215,9 @@ INVARIANTS: dict[str, Invariant] = {
         trust_is_what_was_left,
         dividends_match_the_ledger,
         payouts_match_the_ledger,
+        pool_payouts_match_the_ledger,
+        slashes_match_the_cases,
+        roles_follow_their_records,
         ledger_closes,
         restatements_compensate,
     )

@@ -25,17 +25,29 @@ def register(main: click.Group) -> None:
 def audit(epoch: Epoch | None, *, every: bool, as_json: bool) -> None:
     """State every account of EPOCH, or of all epochs, and check that no rao is lost.
 
-    Everything is recomputed from the published ledgers alone, those before EPOCH included. Leaves
-    with 1 and lists what is wrong where anything is.
+    Everything is recomputed from the published ledgers alone, those before EPOCH included. Beside
+    them stand the rates at which amounts in other units were converted, where the signal store
+    knows any. Leaves with 1 and lists what is wrong where anything is.
     """
     from quanta_pipelines.adapters.lake import Lake, MissingTable
+    from quanta_pipelines.adapters.signal_store import SchemaMismatch, SignalStore, StoreUnavailable
     from quanta_pipelines.audit import audit as audited
-    from quanta_pipelines.audit import audit_lines
+    from quanta_pipelines.audit import audit_lines, with_rates
 
     if (epoch is None) != every:
         raise click.UsageError("name one epoch, or give --all")
     try:
-        found = audited(Lake(current_settings().lake_root), epoch.id if epoch else None)
+        settings = current_settings()
+        found = audited(Lake(settings.lake_root), epoch.id if epoch else None)
+        if found.epochs:
+            try:
+                store = SignalStore.open(settings.signal_store_url, migrate=False)
+                try:
+                    found = with_rates(found, store)
+                finally:
+                    store.close()
+            except (SchemaMismatch, StoreUnavailable) as error:
+                click.echo(f"without the rates of conversions: {error}", err=True)
     except (MissingTable, ProtocolError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:

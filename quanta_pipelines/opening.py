@@ -36,6 +36,7 @@ def record_opening_snapshot(platform: Platform, epoch: Epoch) -> bool:
         external_rao=found.external_rao,
         stakes=found.stakes,
         bonds=found.bonds,
+        conversions=found.conversions,
         source=found.source,
     )
     return True

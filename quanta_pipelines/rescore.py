@@ -55,6 +55,7 @@ class StoredVotes(SignalStore):
         self.disputes = store.disputes
         self.participants = store.participants
         self.cases = store.cases
+        self.pools = store.pools
 
     def snapshot(self, epoch_id: str) -> Snapshot:
         """What an epoch is settled with."""

@@ -66,8 +66,15 @@ def _opening(run: EpochRun, commitments: pd.DataFrame) -> integrity.Opening:
 
 
 @epoch_asset(IntegrityCases)
-def integrity_cases(run: EpochRun, portfolio_similarity: pd.DataFrame) -> pd.DataFrame:
+def integrity_cases(
+    run: EpochRun,
+    portfolio_similarity: pd.DataFrame,
+    commitments: pd.DataFrame,
+    reveals: pd.DataFrame,
+) -> pd.DataFrame:
     """Opens cases on suspicions, and moves those that wait by what an operator has written.
+
+    A commitment that was never revealed is an offence that nobody decides.
 
     Votes are only where epochs are settled: elsewhere no case of validators is opened.
     """
@@ -82,6 +89,7 @@ def integrity_cases(run: EpochRun, portfolio_similarity: pd.DataFrame) -> pd.Dat
         run.previous("integrity_cases", IntegrityCases.gates()),
         epoch_id=run.id,
         bonds={**snapshot.stakes, **snapshot.bonds},
+        non_reveals=integrity.unrevealed(commitments, reveals, run.id, run.params),
         params=run.params,
     )
     run.remarks["open cases"] = rows_table(integrity.open_cases(cases))

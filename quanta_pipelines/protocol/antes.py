@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import partial
 from operator import attrgetter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +19,7 @@ from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
 
 FORFEITED = "forfeited"  # a cluster's further member below the penalty cut
+RANKED = Standing.RANKED.value  # a plain text compares faster than a member
 AT_STAKE = (Standing.RANKED, Standing.UNREVEALED, FORFEITED)
 STANDINGS = (*Standing, FORFEITED)
 WINNING = (PerformanceTier.TOP_TIER, PerformanceTier.PROFITABLE)
@@ -37,15 +36,20 @@ class RewardEntry:
     standing: str = "ranked"
 
 
-class Line(NamedTuple):
-    """An entry with its place and what becomes of its ante, before any reward."""
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Entries with their places and what becomes of their antes, column by column.
 
-    entry: RewardEntry
-    returned_rao: int
-    burned_rao: int
-    rank: int = 0  # 0 for miners without one
-    tier: PerformanceTier | None = None
-    final_tier: PerformanceTier | None = None
+    Before any reward. Columns instead of an object per entry: tens of thousands of objects would
+    cost more than the arithmetic, and as much again when garbage is looked for.
+    """
+
+    entries: list[RewardEntry]
+    returned_rao: list[int]
+    burned_rao: list[int]
+    ranks: list[int | None]  # nothing for miners without one
+    tiers: list[PerformanceTier | None]
+    final_tiers: list[PerformanceTier | None]
 
 
 def refused_hotkeys(entries: Sequence[RewardEntry], params: ProtocolParams) -> set[str]:
@@ -59,23 +63,28 @@ def refused_hotkeys(entries: Sequence[RewardEntry], params: ProtocolParams) -> s
     }
 
 
-def placed(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
+def placed(entries: Sequence[RewardEntry], params: ProtocolParams) -> Lines:
     """Ranked entries, best first, then the others by hotkey."""
-    others = [entry for entry in entries if entry.standing != Standing.RANKED]
-    others.sort(key=lambda entry: entry.hotkey)
-    return [
-        *_ranked_lines([entry for entry in entries if entry.standing == Standing.RANKED], params),
-        *(_unranked_line(entry, params) for entry in others),
-    ]
+    lines = _ranked_lines([entry for entry in entries if entry.standing == RANKED], params)
+    others = [entry for entry in entries if entry.standing != RANKED]
+    for entry in sorted(others, key=attrgetter("hotkey")):
+        returned, burned = _unranked_ante(entry, params)
+        lines.entries.append(entry)
+        lines.returned_rao.append(returned)
+        lines.burned_rao.append(burned)
+        for column in (lines.ranks, lines.tiers, lines.final_tiers):
+            column.append(None)
+    return lines
 
 
-def _unranked_line(entry: RewardEntry, params: ProtocolParams) -> Line:
+def _unranked_ante(entry: RewardEntry, params: ProtocolParams) -> tuple[int, int]:
+    """What of an ante comes back, and what is burned."""
     if entry.standing in AT_STAKE:
-        return Line(entry, 0, part(params.tokenomics.loser_ante_burn, entry.ante_rao))
-    return Line(entry, entry.ante_rao, 0)
+        return 0, part(params.tokenomics.loser_ante_burn, entry.ante_rao)
+    return entry.ante_rao, 0
 
 
-def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> list[Line]:
+def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> Lines:
     by_arrival = params.scoring.tie_order == "arrival"
     ordered = list(entries) if by_arrival else sorted(entries, key=attrgetter("hotkey"))
     ordered.sort(key=attrgetter("score"), reverse=True)  # stable: ties keep their order
@@ -86,9 +95,8 @@ def _ranked_lines(entries: Sequence[RewardEntry], params: ProtocolParams) -> lis
     supported = list(map(bool, scores))  # none is negative
     tiers = settled_tiers(np.array(ranks, dtype=np.int64), supported, params)
     final = _final_tiers(ordered, ranks, tiers, params)
-    kept = _kept([entry.ante_rao for entry in ordered], final, params)
-    rows = zip(ordered, *kept, ranks, tiers, final, strict=True)
-    return list(map(partial(tuple.__new__, Line), rows))
+    returned, burned = _kept([entry.ante_rao for entry in ordered], final, params)
+    return Lines(ordered, returned, burned, [*ranks], [*tiers], [*final])
 
 
 def _final_tiers(

@@ -25,7 +25,9 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     parts = [product // whole for product in products]
     left_over = total - sum(parts)
     if left_over:
-        remainders = [product % whole for product in products]
+        remainders = [
+            product - taken * whole for product, taken in zip(products, parts, strict=True)
+        ]
         largest = sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)  # stable
         for at in largest[:left_over]:
             parts[at] += 1

@@ -374,6 +374,58 @@ def unmatched_payouts(rewards: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFra
     return both[both["payout_rao"] != both["moved_rao"]].rename_axis("hotkey").reset_index()
 
 
+def unmatched_pools(payouts: pd.DataFrame, ledger: pd.DataFrame) -> pd.DataFrame:
+    """Members and operators to whom the ledger passes on another sum than the table says."""
+    due = payouts[payouts["state"].isin(["paid", "released"])]
+    fees = due.drop_duplicates(["earned_epoch", "operator"])
+    said = pd.concat(
+        [
+            _passed_on(due["operator"], "miner:" + due["member"], due["payout_rao"]),
+            _passed_on(fees["operator"], "operator:" + fees["operator"], fees["operator_fee_rao"]),
+        ]
+    )
+    counting = _counting(ledger)
+    moved = counting[counting["reason"].isin(["pool_payout", "operator_fee"])]
+    from_whom = moved["from_account"].str.removeprefix("miner:")
+    found = _passed_on(from_whom, moved["to_account"], moved["amount_rao"])
+    keys = ["operator", "to_account"]
+    sums = [side.groupby(keys)["amount_rao"].sum() for side in (said, found)]
+    both = pd.concat(sums, axis=1, keys=["due_rao", "moved_rao"]).astype("Int64").fillna(0)
+    return both[both["due_rao"] != both["moved_rao"]].reset_index()
+
+
+def _passed_on(
+    operators: "pd.Series[str]", accounts: "pd.Series[str]", amounts: "pd.Series[int]"
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"operator": operators, "to_account": accounts, "amount_rao": amounts.astype("int64")}
+    )
+
+
+def unmatched_slashes(cases: pd.DataFrame, ledger: pd.DataFrame, epoch_id: str) -> pd.DataFrame:
+    """Stakes of which the ledger burns another sum than the cases that are confirmed in it."""
+    closed = cases[cases["closed_epoch"] == epoch_id]
+    due = closed.groupby("hotkey")["slash_rao"].sum()
+    counting = _counting(ledger)
+    burned = counting[counting["reason"] == "slashed"]
+    moved = burned.groupby(burned["from_account"].str.removeprefix("stake:"))["amount_rao"].sum()
+    both = pd.concat([due, moved], axis=1, keys=["slash_rao", "moved_rao"]).astype("Int64")
+    both = both.fillna(0).rename_axis("hotkey")
+    return both[both["slash_rao"] != both["moved_rao"]].reset_index()
+
+
+def unfounded_roles(participants: pd.DataFrame) -> pd.DataFrame:
+    """Participants whose next role is more than one step away, or whose uptime is another one."""
+    steps = {"signal_generator": 0, "pool_operator": 1, "solo_miner": 2}
+    apart = participants["next_role"].map(steps) - participants["role"].map(steps)
+    stays = participants["next_role"].eq(participants["role"]) | participants["role"].isna()
+    due = participants["epochs_due"]
+    ratio = (participants["reveals_accepted"] / due.where(due > 0)).round(9)
+    same = (ratio - participants["uptime"]).abs().fillna(0) <= 1e-9
+    columns = ["hotkey", "role", "next_role", "epochs_due", "reveals_accepted", "uptime"]
+    return participants.loc[~((stays | apart.abs().eq(1)) & same), columns]
+
+
 def _counting(ledger: pd.DataFrame) -> pd.DataFrame:
     """Movements that were not taken back and take nothing back."""
     taken_back = ledger["entry"].isin(ledger["reverses"].dropna())

@@ -10,6 +10,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 from math import lcm
 
+import numpy as np
+
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 _UNIT = 10**30  # the weight of position 1
@@ -70,12 +72,11 @@ def _prime_weight(p: int, gamma: Decimal) -> int:
 
 def _smallest_factors(limit: int) -> list[int]:
     """Smallest prime factor of each number up to ``limit``; a prime's is itself."""
-    factors = list(range(limit + 1))
-    for p in range(2, int(limit**0.5) + 1):
-        if factors[p] == p:
-            for multiple in range(p * p, limit + 1, p):
-                factors[multiple] = min(factors[multiple], p)
-    return factors
+    factors = np.arange(limit + 1)
+    for p in range(int(limit**0.5), 1, -1):  # downwards: the smallest is written last
+        factors[p * p :: p] = p
+    found: list[int] = factors.tolist()
+    return found
 
 
 def _ante_factors(antes: Sequence[int], theta: Decimal) -> list[int]:

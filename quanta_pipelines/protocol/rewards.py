@@ -6,7 +6,7 @@ where each rao moves, and the tables, live in ``ledger``.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -16,9 +16,10 @@ from typing import NamedTuple
 from quanta_pipelines.protocol.antes import (
     AT_STAKE,
     FORFEITED,
+    RANKED,
     STANDINGS,
     WINNING,
-    Line,
+    Lines,
     RewardEntry,
     placed,
     refused_hotkeys,
@@ -109,10 +110,11 @@ class _Pot:
 
 @dataclass(frozen=True, slots=True)
 class _Rewards:
-    """The winners' shares of the pool and what they come to, by hotkey."""
+    """Shares of the pool and what they come to, line by line; 0 for who is no winner."""
 
-    shares: Mapping[str, float]
-    gross_rao: Mapping[str, int]
+    shares: list[float]
+    gross_rao: list[int]
+    paid: bool  # whether there was a winner
 
 
 def split_emission(total_rao: int, params: ProtocolParams = QUANTA) -> Emission:
@@ -148,7 +150,8 @@ def settle(
     carry_in_rao = _whole_rao(carry_in_rao, "carry_in_rao")
     rules, emission = params.tokenomics, split_emission(emission_rao, params)
     refused = refused_hotkeys(entries, params)
-    lines = placed([entry for entry in entries if entry.hotkey not in refused], params)
+    kept = [entry for entry in entries if entry.hotkey not in refused] if refused else entries
+    lines = placed(kept, params)
     pot = _pot(lines, emission.miners_rao + external_rao, carry_in_rao, params)
     rewards = _rewards(lines, pot.winners_rao, params)
     allocations = _allocations(lines, rewards, params)
@@ -166,7 +169,7 @@ def settle(
         winner_pool_rao=pot.winners_rao,
         fee_burned_rao=fee_burned,
         fee_treasury_rao=fees - fee_burned,
-        carry_out_rao=pot.unused_carry_rao + (0 if rewards.shares else pot.winners_rao),
+        carry_out_rao=pot.unused_carry_rao + (0 if rewards.paid else pot.winners_rao),
     )
 
 
@@ -182,9 +185,9 @@ def expected_reward(
 
 def _checked(entries: Sequence[RewardEntry]) -> list[RewardEntry]:
     """The entries in Python's own numbers, which neither round nor overflow."""
-    for hotkey, count in Counter(entry.hotkey for entry in entries).items():
-        if count > 1:
-            raise InvalidEntries(f"{hotkey} has {count} entries, a hotkey has one")
+    if len({entry.hotkey for entry in entries}) < len(entries):
+        (hotkey, count), *_ = Counter(entry.hotkey for entry in entries).most_common(1)
+        raise InvalidEntries(f"{hotkey} has {count} entries, a hotkey has one")
     for entry in entries:
         if entry.standing not in STANDINGS:
             raise InvalidEntries(
@@ -201,7 +204,7 @@ def _is_plain(entry: RewardEntry) -> bool:
         type(score) is Decimal
         and type(entry.ante_rao) is int
         and entry.ante_rao >= 0
-        and (entry.standing != Standing.RANKED or (score.is_finite() and score >= 0))
+        and (entry.standing != RANKED or (score.is_finite() and score >= 0))
     )
 
 
@@ -237,54 +240,51 @@ def _exact_score(entry: RewardEntry) -> Decimal:
     return score
 
 
-def _pot(lines: Sequence[Line], income_rao: int, carry_in_rao: int, params: ProtocolParams) -> _Pot:
+def _pot(lines: Lines, income_rao: int, carry_in_rao: int, params: ProtocolParams) -> _Pot:
     """The rake is taken from all that came in, but never from what must go back or be burned."""
-    staked = sum([line.entry.ante_rao for line in lines if line.entry.standing in AT_STAKE])
-    stays = sum([line.entry.ante_rao - line.returned_rao - line.burned_rao for line in lines])
+    staked = sum([entry.ante_rao for entry in lines.entries if entry.standing in AT_STAKE])
+    held = sum([entry.ante_rao for entry in lines.entries])
+    stays = held - sum(lines.returned_rao) - sum(lines.burned_rao)
     carry = carry_in_rao // params.tokenomics.carry_in_divisor
     available = income_rao + carry + stays
     due = part(params.tokenomics.rake, income_rao + staked)
-    rake = min(due, available) if any(line.rank for line in lines) else 0
+    rake = min(due, available) if any(lines.ranks) else 0
     return _Pot(rake, available - rake, carry_in_rao - carry)
 
 
-def _rewards(lines: Sequence[Line], pool_rao: int, params: ProtocolParams) -> _Rewards:
-    """Rewards of the winners by hotkey; nobody's where no winner is eligible."""
-    winners = [line for line in lines if line.final_tier in WINNING]
+def _rewards(lines: Lines, pool_rao: int, params: ProtocolParams) -> _Rewards:
+    """Rewards of the winners, line by line; nobody's where no winner is eligible."""
+    winners = [at for at, tier in enumerate(lines.final_tiers) if tier in WINNING]
+    shares, gross = [0.0] * len(lines.entries), [0] * len(lines.entries)
     if not winners:
-        return _Rewards({}, {})
-    hotkeys = [line.entry.hotkey for line in winners]
-    ranks = [line.rank for line in winners]
-    weights = winner_weights(ranks, [line.entry.ante_rao for line in winners], params)
-    whole, gross = sum(weights), largest_remainder(pool_rao, weights)
-    shares = [weight / whole for weight in weights]
-    return _Rewards(dict(zip(hotkeys, shares, strict=True)), dict(zip(hotkeys, gross, strict=True)))
+        return _Rewards(shares, gross, paid=False)
+    ranks = [lines.ranks[at] or 0 for at in winners]
+    weights = winner_weights(ranks, [lines.entries[at].ante_rao for at in winners], params)
+    whole = sum(weights)
+    parts = largest_remainder(pool_rao, weights)
+    for at, weight, rao in zip(winners, weights, parts, strict=True):
+        shares[at], gross[at] = weight / whole, rao
+    return _Rewards(shares, gross, paid=True)
 
 
-def _allocations(
-    lines: Sequence[Line], rewards: _Rewards, params: ProtocolParams
-) -> tuple[Allocation, ...]:
+def _allocations(lines: Lines, rewards: _Rewards, params: ProtocolParams) -> tuple[Allocation, ...]:
     """One row per line, made column by column: a call per row would take most of the time."""
-    entries = [line.entry for line in lines]
-    returned = [line.returned_rao for line in lines]
-    hotkeys = [entry.hotkey for entry in entries]
-    shares = [rewards.shares.get(hotkey, 0.0) for hotkey in hotkeys]
-    gross = [rewards.gross_rao.get(hotkey, 0) for hotkey in hotkeys]
+    entries, returned, gross = lines.entries, lines.returned_rao, rewards.gross_rao
     numerator, denominator = params.tokenomics.network_fee.as_integer_ratio()
     fees = [rao * numerator // denominator for rao in gross]
     columns = (
-        hotkeys,
+        [entry.hotkey for entry in entries],
         [str(entry.standing) for entry in entries],
-        [entry.eligible and entry.standing == Standing.RANKED for entry in entries],
-        [line.rank or None for line in lines],
-        [line.tier for line in lines],
-        [line.final_tier for line in lines],
-        shares,
+        [entry.eligible and entry.standing == RANKED for entry in entries],
+        lines.ranks,
+        lines.tiers,
+        lines.final_tiers,
+        rewards.shares,
         [entry.ante_rao for entry in entries],
         gross,
         fees,
         [rao - fee + back for rao, fee, back in zip(gross, fees, returned, strict=True)],
         returned,
-        [line.burned_rao for line in lines],
+        lines.burned_rao,
     )
     return tuple(map(partial(tuple.__new__, Allocation), zip(*columns, strict=True)))

@@ -1,4 +1,4 @@
-"""An epoch's tables of money from its tables of scores: ``Rewards`` and ``LedgerEntries``.
+"""An epoch's tables of money: ``Rewards``, ``PoolPayouts`` and ``LedgerEntries``.
 
 Here rows become entries and entries become rows; what is paid is decided in ``rewards``, how it
 moves in ``ledger``.
@@ -16,6 +16,13 @@ from quanta_pipelines.protocol.case_money import NO_CASES, CaseMoney, case_movem
 from quanta_pipelines.protocol.errors import InvalidEntries
 from quanta_pipelines.protocol.ledger import Movement, ledger_table, movements
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
+from quanta_pipelines.protocol.pool_settlement import (
+    NO_POOLS,
+    PoolTerms,
+    pool_movements,
+    pool_payout_table,
+    with_closed_cases,
+)
 from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
 from quanta_pipelines.protocol.rewards import Allocation, Settlement, settle
 from quanta_pipelines.protocol.validator_results import dividend_payouts
@@ -47,10 +54,11 @@ _FORFEITS = "a further member of a cluster, below the penalty cut"
 
 @dataclass(frozen=True, slots=True)
 class SettlementTables:
-    """What an epoch pays, by miner and by movement, and its ledger where it is settled first."""
+    """What an epoch pays by miner, pool member and movement; its ledger is that of a first time."""
 
     rewards: pd.DataFrame
     ledger_entries: pd.DataFrame
+    pool_payouts: pd.DataFrame
 
     @property
     def moved(self) -> list[Movement]:
@@ -72,6 +80,8 @@ def settlement_tables(
     voted: bool,
     cluster_members: Collection[str] = (),
     cases: CaseMoney = NO_CASES,
+    pools: PoolTerms = NO_POOLS,
+    slashes: Sequence[Movement] = (),
     params: ProtocolParams = QUANTA,
 ) -> SettlementTables:
     """Settle an epoch: one row of rewards per standing commitment.
@@ -84,7 +94,8 @@ def settlement_tables(
     ``cluster_members`` are further members of clusters: the unranked among them forfeit their ante
     below the penalty cut. ``validator_results`` say how the validators' emission is shared; without
     them, or where nobody earned a dividend, it waits in the account ``validators``. ``cases`` say
-    whose payouts are held, and what of those held earlier comes free or is burned.
+    whose payouts are held, and what of those held earlier comes free or is burned. ``pools`` say
+    who shares in an operator's reward, ``slashes`` what confirmed offences burn.
     """
     known = _known(consensus, scores, commitments, voted=voted)
     entries = _entries(known, consensus, params)
@@ -107,8 +118,26 @@ def settlement_tables(
         settlement, antes, dict(zip(known["hotkey"], known["reason"], strict=True)), epoch_id
     )
     payouts = dict(zip(rewards["hotkey"], rewards["payout_rao"].tolist(), strict=True))
-    moved = [*movements(settlement, antes, earned), *case_movements(payouts, cases)]
-    return SettlementTables(rewards=rewards, ledger_entries=ledger_table(moved, epoch_id))
+    shared = with_closed_cases(
+        pool_payout_table(
+            rewards,
+            pools.memberships,
+            pools.contributed,
+            epoch_id=epoch_id,
+            waiting=cases.waiting,
+            params=params,
+        ),
+        pools.earlier,
+        cases,
+        epoch_id,
+    )
+    moved = [
+        *movements(settlement, antes, earned),
+        *case_movements(payouts, cases),
+        *pool_movements(shared),
+        *slashes,
+    ]
+    return SettlementTables(rewards, ledger_table(moved, epoch_id), shared)
 
 
 def _known(

@@ -191,20 +191,21 @@ def _missing_epochs(journal: pd.DataFrame) -> pd.DataFrame:
 
 
 def _identities(journal: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for epoch_id, ledger in journal.groupby("epoch_id"):
-        back = ledger["reverses"].notna()
-        start, end = (
-            ledger[side].where(~back, ledger[other])
-            for side, other in (("from_account", "to_account"), ("to_account", "from_account"))
+    back = journal["reverses"].notna()
+    start, end = (
+        journal[side].where(~back, journal[other])
+        for side, other in (("from_account", "to_account"), ("to_account", "from_account"))
+    )
+    inward = (end == POOL) & ~journal["reason"].isin(list(_INCOME))
+    outward = (start == POOL) & ~journal["reason"].isin(list(_SPENDING))
+    strange = journal[inward | outward]
+    rows = [
+        (epoch_id, entry, POOL, "reasons_are_known", f"the pool knows no {reason}")
+        for epoch_id, entry, reason in zip(
+            strange["epoch_id"], strange["entry"], strange["reason"], strict=True
         )
-        inward = (end == POOL) & ~ledger["reason"].isin(list(_INCOME))
-        outward = (start == POOL) & ~ledger["reason"].isin(list(_SPENDING))
-        strange = ledger[inward | outward]
-        rows += [
-            (epoch_id, entry, POOL, "reasons_are_known", f"the pool knows no {reason}")
-            for entry, reason in zip(strange["entry"], strange["reason"], strict=True)
-        ]
+    ]
+    for epoch_id, ledger in journal.groupby("epoch_id"):
         sides = identity(ledger)
         if not sides.holds:
             said = f"{sides.came_rao} rao came, {sides.went_rao} went"
@@ -224,9 +225,11 @@ def _out_of_the_fire(journal: pd.DataFrame) -> pd.DataFrame:
 
 def _not_compensated(journal: pd.DataFrame) -> pd.DataFrame:
     """Entries that take back something else than one entry, and versions not taken back whole."""
-    if not (journal["posting"] > 0).any():
+    again = (journal["posting"] > 0) | journal["reverses"].notna()
+    if not again.any():
         return pd.DataFrame(columns=_PROBLEM)
-    parts = [uncompensated(ledger) for _, ledger in journal.groupby("epoch_id")]
+    restated = journal[journal["epoch_id"].isin(journal.loc[again, "epoch_id"])]
+    parts = [uncompensated(ledger) for _, ledger in restated.groupby("epoch_id")]
     wrong = pd.concat(parts, ignore_index=True)
     return _rows(
         wrong.rename(columns={"from_account": "account"}),

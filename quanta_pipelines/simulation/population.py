@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import permutations
 
+from quanta_pipelines.adapters.signal_store import Role
 from quanta_pipelines.simulation.keys import simulated_key, simulated_rng
 from quanta_pipelines.simulation.strategies import (
     SECTORS,
@@ -17,6 +18,7 @@ from quanta_pipelines.simulation.strategies import (
 )
 
 SIZE = 72
+POOL_OPERATOR, POOL_MEMBERS = 1, (2, 8, 14)  # all take part with antes of their own, too
 NEWCOMERS = {64: 4, 65: 6, 66: 9, 67: 12, 68: 15, 69: 18, 70: 22, 71: 26}  # miner: epoch it joins
 
 
@@ -76,6 +78,13 @@ def population(
     ``called`` names them, and all they do by chance follows from their names.
     """
     return tuple(_miner(number, tickers, called) for number in range(size))
+
+
+def role_of(number: int) -> Role:
+    """What a simulated miner is registered as."""
+    if number == POOL_OPERATOR:
+        return Role.POOL_OPERATOR
+    return Role.SIGNAL_GENERATOR if number in POOL_MEMBERS else Role.SOLO_MINER
 
 
 def _miner(number: int, tickers: tuple[str, ...], called: str) -> SimulatedMiner:

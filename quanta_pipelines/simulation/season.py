@@ -8,13 +8,18 @@ import pandas as pd
 
 from quanta_pipelines.adapters.price_vendors import PriceVendor
 from quanta_pipelines.adapters.signal_store import SignalStore
-from quanta_pipelines.protocol.epoch import Epoch, sessions_before
+from quanta_pipelines.protocol.epoch import Epoch, commit_window, sessions_before
 from quanta_pipelines.protocol.errors import InvalidEpoch
 from quanta_pipelines.protocol.oracle import settle_closes, universe
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.portfolio import RAO
 from quanta_pipelines.simulation.miners import commit_all, plan, reveal_all
-from quanta_pipelines.simulation.population import population
+from quanta_pipelines.simulation.population import (
+    POOL_MEMBERS,
+    POOL_OPERATOR,
+    population,
+    role_of,
+)
 from quanta_pipelines.simulation.validators import OtherValidators, validator_set
 
 EMISSION_RAO = 1_000 * RAO  # of the whole subnet, an epoch
@@ -46,6 +51,7 @@ class Season:
             raise InvalidEpoch(f"the simulated season starts with {self._first}, not {epoch}")
         number = (epoch.monday - self._first.monday).days // 7
         self._record_snapshot(epoch)
+        self._register(epoch, number)
         closes = self._fix_universe(epoch)
         plans = [
             plan(miner, epoch, closes, number=number, params=self._params) for miner in self._miners
@@ -53,6 +59,17 @@ class Season:
         commit_all(self._store, epoch, plans)
         reveal_all(self._store, epoch, plans)
         self._others.vote(epoch, number=number)
+
+    def _register(self, epoch: Epoch, number: int) -> None:
+        """Registers who joins in an epoch, and at the start the one pool with its members."""
+        since = commit_window(epoch, self._params).opens
+        for place, miner in enumerate(self._miners):
+            if miner.habits.joins == number:
+                self._store.participants.register(miner.hotkey, role_of(place), since=since)
+        if number == 0:
+            operator = self._miners[POOL_OPERATOR].hotkey
+            for place in POOL_MEMBERS:
+                self._store.pools.join(self._miners[place].hotkey, operator, at=since)
 
     def _record_snapshot(self, epoch: Epoch) -> None:
         self._store.record_snapshot(

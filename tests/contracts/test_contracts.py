@@ -29,6 +29,7 @@ SERIES: dict[str, list[Any]] = {
     "field": ["close", "dividend", "split"],
     "lag": [0, 1, 4],
     "case_id": [f"plagiarism-2025-Q4-W48-{digit * 10}" for digit in "0af"],
+    "member": MINERS,
     "voted_in": ["2025-Q3-W38", "2025-Q3-W39", "2025-Q4-W40"],
 }
 
@@ -103,6 +104,22 @@ OWN_VALUES |= {
         "last_session": SESSIONS[-1],
         "cluster_last_session": SESSIONS[0],
     },
+    "pool_payouts": {
+        "earned_epoch": EPOCH,
+        "operator": MINERS[0],
+        "state": "paid",
+        "pool_reward_rao": 100,
+        "operator_fee_rao": 15,
+        "payout_rao": 17,  # five members: 15 + 5 * 17 = 100
+    },
+    "participants": {
+        "role": "pool_operator",
+        "next_role": "solo_miner",
+        "uid": None,
+        "first_epoch": OTHER_EPOCH,
+        "epochs_due": 2,
+        "record": "0.500000000 - .",
+    },
     "integrity_cases": {
         "kind": "plagiarism",
         "other_hotkey": MINERS[1],
@@ -173,6 +190,16 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("validator_results", "only_voters_count", {"voted": False}),
     ("rewards", "unranked_have_a_reason", {"standing": "provisional"}),
     ("rewards", "payout_adds_up", {"payout_rao": 149}),
+    ("pool_payouts", "pools_are_divided_whole", {"payout_rao": 16}),
+    ("pool_payouts", "pools_are_divided_whole", {"state": ["paid"] * 4 + ["held"]}),
+    ("pool_payouts", "only_closed_cases_pay_late", {"earned_epoch": OTHER_EPOCH}),
+    ("pool_payouts", "only_closed_cases_pay_late", {"state": "released"}),
+    ("participants", "a_role_has_a_beginning", {"role": None}),
+    ("participants", "a_role_has_a_beginning", {"since": pd.NaT}),
+    ("participants", "a_uid_is_held_once", {"uid": range(5)}),  # of pool operators
+    ("participants", "a_uid_is_held_once", {"role": "solo_miner", "uid": 3}),
+    ("participants", "reveals_were_due", {"reveals_accepted": 3}),
+    ("participants", "reveals_were_due", {"epochs_due": 0}),
     ("ledger_entries", "accounts_differ", {"to_account": "pool"}),
     ("ledger_entries", "restatements_say_why", {"note": "a corrected close"}),
     ("ledger_entries", "restatements_say_why", {"posting": 1}),

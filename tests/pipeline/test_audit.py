@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from click.testing import CliRunner, Result
 
 from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.adapters.signal_store import SignalStore
-from quanta_pipelines.audit import audit, balance
+from quanta_pipelines.audit import Problem, audit, audit_lines, balance, with_rates
 from quanta_pipelines.cli import main
+from quanta_pipelines.protocol.conversion import Conversion, Rate
+from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.settings import current_settings
+from quanta_pipelines.simulation.keys import simulated_key
 from tests.conftest import PLAYED, SETTLED
 
 STAMPS = {"params_version": "p", "code_version": "c"}
@@ -71,6 +75,7 @@ def test_one_epoch_opens_with_what_those_before_left(home: Path) -> None:
     sides = whole["epochs"][0]["identity"]
     rewards = Lake(str(home / "lake")).read("rewards", LAST)
     at_stake = rewards["standing"].isin(["ranked", "unrevealed"])
+    at_stake |= rewards["ante_burned_rao"] > 0  # a further member of a cluster that forfeits
     assert sides["antes_rao"] == rewards.loc[at_stake, "ante_rao"].sum()
     assert sides["payout_rao"] == rewards.loc[at_stake, "payout_rao"].sum()
     assert "payout_rao" in quanta("audit", LAST).output
@@ -169,3 +174,23 @@ def test_what_is_no_hotkey_is_refused(home: Path) -> None:
     result = quanta("balance", "5Grwva")
     assert result.exit_code == 1
     assert "5Grwva" in result.output
+
+
+def test_the_rate_of_converted_revenue_stands_in_the_audit(home: Path) -> None:
+    # nothing came in the settled weeks, so a recorded conversion of 2 rao is a contradiction
+    quoted = datetime(2019, 7, 19, 20, tzinfo=UTC)
+    how = Conversion("external", "0.1", Rate("USD", "0.00000002", "a pool", quoted))
+    found = audit(Lake(str(home / "lake")), LAST)
+    store = SignalStore.open(f"sqlite:///{home / 'other.db'}")
+    assert with_rates(found, store).rates == ()  # a store that does not know the epoch
+    stakes = {simulated_key("validator").hotkey: 1}
+    store.record_snapshot(
+        Epoch.parse(LAST), emission_rao=1, external_rao=2, stakes=stakes, conversions=[how]
+    )
+    shown = with_rates(found, store)
+    store.close()
+    line = f"{LAST}  external 0.1 USD at 0.00000002 ALPHA (a pool, 2019-07-19T20:00:00+00:00)"
+    assert f"{line} = 2 rao" in audit_lines(shown)
+    assert shown.problems == (
+        Problem(LAST, 0, "external", "converted_as_recorded", "0.1 USD are 2 rao, 0 came"),
+    )

@@ -23,6 +23,7 @@ from quanta_pipelines.protocol import (
     integrity,
     intervals,
     oracle,
+    participants,
     portfolio,
     returns,
     scoring,
@@ -51,9 +52,9 @@ DOWNSTREAM = {
     "integrity_cases": ["scores"],
     "scores": ["validator_weights"],
     "validator_weights": ["consensus"],
-    "consensus": ["rewards", "ledger_entries"],
+    "consensus": ["rewards", "ledger_entries", "pool_payouts"],
     "validator_bonds": ["validator_results"],
-    "validator_results": ["rewards", "ledger_entries"],
+    "validator_results": ["rewards", "ledger_entries", "pool_payouts"],
 }
 
 MINER, OTHER = (simulated_key(name).hotkey for name in ("miner 00", "miner 01"))
@@ -329,7 +330,7 @@ def lose_a_rao(tables: Any) -> Any:
     ledger = tables.ledger_entries.copy()
     first = ledger.index[ledger["reason"] == "reward"][0]
     ledger.loc[first, "amount_rao"] -= 1
-    return tables.__class__(rewards=tables.rewards, ledger_entries=ledger)
+    return replace(tables, ledger_entries=ledger)
 
 
 def short_dividend(tables: Any) -> Any:
@@ -337,14 +338,102 @@ def short_dividend(tables: Any) -> Any:
     ledger = tables.ledger_entries.copy()
     first, second = ledger.index[ledger["reason"] == "dividend"][:2]
     ledger.loc[[first, second], "amount_rao"] += [-2, 2]
-    return tables.__class__(rewards=tables.rewards, ledger_entries=ledger)
+    return replace(tables, ledger_entries=ledger)
 
 
 def underpay(tables: Any) -> Any:
     """A payout is one rao short of its parts."""
     paid = tables.rewards.copy()
     paid.loc[0, "payout_rao"] -= 1
-    return tables.__class__(rewards=paid, ledger_entries=tables.ledger_entries)
+    return replace(tables, rewards=paid)
+
+
+def another_movement(ledger: pd.DataFrame, **said: Any) -> pd.DataFrame:
+    """The ledger with one movement more."""
+    row = ledger.iloc[[-1]].assign(entry=len(ledger) + 1, **said)
+    return pd.concat([ledger, row], ignore_index=True)
+
+
+def pass_on_a_rao_more(tables: Any) -> Any:
+    """The operator passes on a rao that the table does not know."""
+    first = tables.pool_payouts.iloc[0]
+    accounts = {"from_account": f"miner:{first.operator}", "to_account": f"miner:{first.member}"}
+    ledger = another_movement(tables.ledger_entries, **accounts, amount_rao=1, reason="pool_payout")
+    return replace(tables, ledger_entries=ledger)
+
+
+def keep_a_members_rao_in_the_table(tables: Any) -> Any:
+    paid = tables.pool_payouts.copy()
+    paid.loc[paid["payout_rao"].idxmax(), "payout_rao"] -= 1
+    return replace(tables, pool_payouts=paid)
+
+
+def burn_a_stake_without_a_case(tables: Any) -> Any:
+    accounts = {"from_account": f"stake:{MINER}", "to_account": "burn"}
+    ledger = another_movement(tables.ledger_entries, **accounts, amount_rao=5, reason="slashed")
+    return replace(tables, ledger_entries=ledger)
+
+
+def high_flyer(frame: pd.DataFrame) -> pd.DataFrame:
+    """A signal generator is to be a solo miner at once."""
+    first = frame.index[frame["role"] == "signal_generator"][0]
+    return frame.assign(next_role=frame["next_role"].mask(frame.index == first, "solo_miner"))
+
+
+def one_uid_for_all(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(uid=frame["uid"].mask(frame["uid"].notna(), 7))
+
+
+POOLS = "pool_payouts_match_the_ledger"
+LATE_GATES = (
+    ("pool_payouts", POOLS, pass_on_a_rao_more, 1),
+    ("pool_payouts", "contract", keep_a_members_rao_in_the_table, 3),
+    ("ledger_entries", "slashes_match_the_cases", burn_a_stake_without_a_case, 1),
+)
+
+
+@pytest.mark.parametrize(("table", "gate", "spoil", "rows"), LATE_GATES)
+def test_pools_and_slashes_are_what_their_tables_say(
+    table: str,
+    gate: str,
+    spoil: Callable[[Any], Any],
+    rows: int,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = settlement.settlement_tables
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "settlement_tables", lambda *a, **k: spoil(honest(*a, **k)))
+        assert not run_epoch(EPOCH).success
+    assert len(offending_rows(failed_check(instance, table, gate))) == rows
+    assert platform.lake.exists(table, EPOCH.id) == (gate != "contract")
+    assert not epoch_states(platform)[-1].settled
+
+
+REGISTRY = (
+    Poison("participants", participants, "participants_table", one_uid_for_all, "contract"),
+    Poison(
+        "participants", participants, "participants_table", high_flyer, "roles_follow_their_records"
+    ),
+)
+
+
+@pytest.mark.parametrize("case", REGISTRY, ids=str)
+def test_a_wrong_registry_stops_no_payment_and_leaves_the_epoch_open(
+    case: Poison,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    run_epoch: Callable[..., dg.ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        poison(patch, case)
+        assert not run_epoch(EPOCH).success
+    assert offending_rows(failed_check(instance, case.table, case.gate))
+    assert platform.lake.exists("rewards", EPOCH.id)
+    assert not epoch_states(platform)[-1].settled
 
 
 def test_a_bad_interval_is_invisible_and_leaves_the_epoch_open(
@@ -604,7 +693,8 @@ def test_the_first_epoch_cannot_be_moved_behind_published_ones(
 
 def test_every_gate_is_poisoned_here() -> None:
     declared = {(table, gate) for table, contract in CONTRACTS.items() for gate in contract.gates()}
-    poisoned = {(case.table, case.gate) for case in (*POISONS, *COLLUSION)}
+    poisoned = {(case.table, case.gate) for case in (*POISONS, *COLLUSION, *REGISTRY)}
+    poisoned |= {(table, gate) for table, gate, _, _ in LATE_GATES}
     elsewhere = {
         ("score_intervals", "contract"),
         ("rewards", "contract"),

@@ -16,8 +16,10 @@ from quanta_pipelines.adapters.chain_state import (
     UnknownChainState,
     configured_chain_state,
 )
+from quanta_pipelines.adapters.signal_store import ContradictsRecord
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.opening import TooEarly, fix_opening_universe, record_opening_snapshot
+from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.resources import Platform
 from quanta_pipelines.simulation.validators import validator_set
 from tests.conftest import GENESIS, PLAYED, platform_at
@@ -118,6 +120,56 @@ def test_nothing_is_recorded_before_it_is_known(empty: Platform) -> None:
 def test_a_file_that_is_wrong_is_named_with_the_field(stated: Path, text: str, place: str) -> None:
     stated.write_text(text)
     with pytest.raises(UnknownChainState, match=f"stakes.json: {place}"):
+        StakesFile(stated).at(GENESIS)
+
+
+RATES = {"USD": {"alpha": "0.0213", "source": "a pool", "quoted_at": "2019-05-31T20:00:00Z"}}
+DOLLARS = {"amount": "1000.10", "unit": "USD"}
+
+
+def test_an_amount_in_another_unit_is_recorded_with_its_rate(empty: Platform, stated: Path) -> None:
+    stated.write_text(
+        json.dumps({"emission_rao": 7, "external": DOLLARS, "rates": RATES, "stakes": STAKES})
+    )
+    platform = replace(empty, chain_state=StakesFile(stated))
+    assert record_opening_snapshot(platform, GENESIS)
+    found = platform.store.snapshot(GENESIS.id)
+    assert (found.emission_rao, found.external_rao) == (7, 21_302_130_000)
+    (how,) = found.conversions
+    assert (how.purpose, how.amount, how.rate.unit, how.rate.alpha, how.rate.source) == (
+        *("external", "1000.10", "USD", "0.0213", "a pool"),
+    )
+    assert how.rate.quoted_at == dt.datetime(2019, 5, 31, 20, tzinfo=dt.UTC)
+    # to record the same again changes nothing, another rate contradicts
+    same = {"emission_rao": 7, "external_rao": 21_302_130_000, "stakes": STAKES, "source": "file"}
+    platform.store.record_snapshot(GENESIS, **same, conversions=[how])
+    with pytest.raises(ContradictsRecord, match="another snapshot"):
+        platform.store.record_snapshot(GENESIS, **same)
+    with pytest.raises(InvalidWeights, match=r"1000\.10 USD at 0.0213 ALPHA are 21302130000"):
+        platform.store.record_snapshot(
+            GENESIS.next(), **{**same, "external_rao": 1}, conversions=[how]
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"emission_rao": 1, "external": DOLLARS}, "external: .* no rate of USD"),
+        ({"emission_rao": 1, "emission": DOLLARS, "rates": RATES}, "emission is stated, not both"),
+        ({}, "one of emission_rao and emission is stated, not neither"),
+        (
+            {"emission": {"amount": "1e9", "unit": "USD"}, "rates": RATES},
+            "emission: .* written in digits",
+        ),
+        ({"emission": {"amount": "9" * 30, "unit": "USD"}, "rates": RATES}, "are more than"),
+        ({"emission": {"amount": 5, "unit": "USD"}, "rates": RATES}, "emission/amount"),
+    ],
+)
+def test_a_unit_without_a_rate_or_a_number_is_refused(
+    stated: Path, change: dict[str, object], said: str
+) -> None:
+    stated.write_text(json.dumps({"stakes": STAKES, **change}))
+    with pytest.raises(UnknownChainState, match=said):
         StakesFile(stated).at(GENESIS)
 
 

@@ -28,7 +28,7 @@ from .conftest import PLAYED
 from .test_gates import failed_check, offending_rows
 
 LAST, OPEN = PLAYED[-2], PLAYED[-1]
-MONEY = ("rewards", "ledger_entries")
+MONEY = ("rewards", "ledger_entries", "pool_payouts")
 TOKEN = 10**9
 
 Run = Callable[..., dg.ExecuteInProcessResult]

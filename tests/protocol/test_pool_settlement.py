@@ -4,14 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quanta_pipelines.protocol.case_money import NO_CASES, CaseMoney
 from quanta_pipelines.protocol.errors import InvalidEntries, InvalidIntegrityInput
 from quanta_pipelines.protocol.ledger import Movement
 from quanta_pipelines.protocol.pool_settlement import (
+    NO_POOLS,
     Offence,
+    case_slashes,
+    contributed_by,
     contributions,
     pool_movements,
     pool_payout_table,
     slashing_movements,
+    with_closed_cases,
 )
 
 EPOCH = "2025-Q4-W48"
@@ -58,7 +63,7 @@ def test_a_pools_reward_is_divided_to_the_last_rao():
 
 
 def test_without_pools_nothing_moves():
-    nobody = table({}, MEMBERS.head(0))
+    nobody = table({}, NO_POOLS.memberships)
     assert nobody.empty
     assert pool_movements(nobody) == []
     unpaid = table({}, MEMBERS.assign(operator="Q"))
@@ -70,6 +75,54 @@ def test_a_pool_that_passes_on_too_much_is_refused():
     spoiled = table({"a": 1}).assign(payout_rao=[851, 0, 0])
     with pytest.raises(InvalidEntries, match="the pool of P passes on another sum than its 1000"):
         pool_movements(spoiled)
+
+
+def test_what_waits_for_a_case_is_passed_on_when_it_is_dismissed_and_only_once():
+    held = pool_payout_table(REWARDS, MEMBERS, {"a": 2, "b": 1}, epoch_id=EPOCH, waiting={"P"})
+    assert set(held["state"]) == {"held"}
+    assert pool_movements(held) == []
+    now = table({}).assign(epoch_id="2025-Q4-W49", earned_epoch="2025-Q4-W49")
+    freed = with_closed_cases(now, [held], CaseMoney(released_rao={"P": 1000}), "2025-Q4-W49")
+    assert freed["state"].tolist() == ["released"] * 3 + ["paid"] * 3
+    assert set(freed["epoch_id"]) == {"2025-Q4-W49"}
+    assert [(each.to_account, each.amount_rao) for each in pool_movements(freed)[:3]] == [
+        ("operator:P", 150),
+        ("miner:a", 567),
+        ("miner:b", 283),
+    ]
+    # a second case that closes later looks back over the first one, and finds it done
+    again = with_closed_cases(now, [held, freed], CaseMoney(released_rao={"P": 0}), "2025-Q4-W50")
+    assert set(again["state"]) == {"paid"}
+    lost = with_closed_cases(now, [held], CaseMoney(burned_rao={"P": 1000}), "2025-Q4-W49")
+    assert lost["state"].tolist() == ["forfeited"] * 3 + ["paid"] * 3
+    assert pool_movements(lost) == pool_movements(now)
+    assert with_closed_cases(now, [held], NO_CASES, "2025-Q4-W49")["state"].eq("paid").all()
+
+
+def test_contributions_rest_on_the_epoch_before():
+    before = pd.DataFrame({"hotkey": ["a", "b", "c"], "identity": [0.5, 1.0, np.nan]})
+    scores = pd.DataFrame({"hotkey": ["a", "b", "c"], "composite": [0.9, 0.7, 0.1]})
+    # the pool of P: median .7; a .5 * .2 = .1, that is 2 * 10^14 halves; b and c nothing
+    assert contributed_by(MEMBERS, before, scores) == {"a": 2 * 10**14, "b": 0, "c": 0, "d": 0}
+    unknown = before.assign(identity=np.nan)  # no stake is recorded: each weighs 1
+    assert contributed_by(MEMBERS, unknown, scores)["a"] == 4 * 10**14
+    assert contributed_by(MEMBERS, None, None) == dict.fromkeys("abcd", 0)
+
+
+def test_a_case_burns_what_it_says_in_the_epoch_in_which_it_closes():
+    cases = pd.DataFrame(
+        {
+            "case_id": ["1", "2", "3", "4"],
+            "hotkey": ["B", "A", "A", "C"],
+            "closed_epoch": [EPOCH, EPOCH, "2025-Q4-W47", EPOCH],
+            "closed_at": [NOON] * 4,
+            "slash_rao": pd.array([7, 50, 9, pd.NA], dtype="Int64"),
+        }
+    )
+    assert case_slashes(cases, EPOCH) == [
+        Movement("stake:A", "burn", 50, "slashed"),
+        Movement("stake:B", "burn", 7, "slashed"),
+    ]  # C's bond was not recorded
 
 
 def test_offences_burn_one_after_the_other_of_what_is_left():

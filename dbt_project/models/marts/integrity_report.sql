@@ -17,10 +17,10 @@ cases as (
     select
         epoch_id,
         hotkey,
-        max(opened_epoch) as opened_epoch,
-        arg_max(case_id, opened_epoch) as case_id,
-        arg_max(state, opened_epoch) as case_state,
-        arg_max(decide_by, opened_epoch) as decide_by,
+        max(opened_epoch) filter (where kind <> 'non_reveal') as opened_epoch,
+        arg_max(case_id, opened_epoch) filter (where kind <> 'non_reveal') as case_id,
+        arg_max(state, opened_epoch) filter (where kind <> 'non_reveal') as case_state,
+        arg_max(decide_by, opened_epoch) filter (where kind <> 'non_reveal') as decide_by,
         count(*) filter (where state = 'confirmed') as n_confirmed,
     from {{ ref('stg_integrity_cases') }}
     group by all

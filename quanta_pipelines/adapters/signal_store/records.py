@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from quanta_pipelines.adapters.signal_store.errors import InvalidRecord, OutsideWindow
+from quanta_pipelines.protocol.conversion import Conversion
 from quanta_pipelines.protocol.epoch import Window
 from quanta_pipelines.protocol.errors import InvalidCommitment, ProtocolError
 
@@ -40,6 +41,7 @@ class Snapshot:
     stakes: Mapping[str, int]
     source: Source
     bonds: Mapping[str, int] = field(default_factory=dict)  # of miners; empty: not known
+    conversions: tuple[Conversion, ...] = ()  # of amounts that were stated in other units
 
 
 class SignalState(StrEnum):

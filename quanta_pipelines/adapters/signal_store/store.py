@@ -52,6 +52,7 @@ from quanta_pipelines.protocol.commit_reveal import (
     judge,
     public_key,
 )
+from quanta_pipelines.protocol.conversion import Conversion
 from quanta_pipelines.protocol.epoch import (
     Epoch,
     Window,
@@ -270,13 +271,16 @@ class SignalStore:
         stakes: Mapping[str, int],
         source: Source = "chain",
         bonds: Mapping[str, int] | None = None,
+        conversions: Sequence[Conversion] = (),
     ) -> None:
         """Records what an epoch is settled with, once; ``source`` says where it comes from.
 
         ``stakes`` are the validators', ``bonds`` the miners'; without any, no miner's is known.
+        ``conversions`` say from which amounts of other units the emission and revenue come.
         """
         ordered, bonded = (dict(sorted(held.items())) for held in (stakes, bonds or {}))
-        wanted = Snapshot(epoch.id, emission_rao, external_rao, ordered, source, bonded)
+        rates = tuple(sorted(conversions, key=lambda each: each.purpose))
+        wanted = Snapshot(epoch.id, emission_rao, external_rao, ordered, source, bonded, rates)
         votes.check_snapshot(wanted)
         with database.writing(self._engine, f"snapshot {epoch.id}") as connection:
             recorded = votes.find_snapshot(connection, epoch.id)

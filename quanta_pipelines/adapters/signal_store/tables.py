@@ -148,6 +148,19 @@ SNAPSHOT_BONDS = Table(
     Column("bond_rao", BigInteger, nullable=False),
 )
 
+SNAPSHOT_CONVERSIONS = Table(
+    "snapshot_conversions",
+    METADATA,
+    Column("epoch_id", EPOCH_ID, ForeignKey("snapshots.epoch_id"), primary_key=True),
+    Column("purpose", String(8), primary_key=True),
+    Column("unit", String(12), nullable=False),
+    Column("amount", String(64), nullable=False),  # decimals as text: they are exact
+    Column("rate", String(64), nullable=False),  # ALPHA for one of the unit
+    Column("source", Submitted, nullable=False),
+    Column("quoted_at", Instant, nullable=False),
+    CheckConstraint("purpose IN ('emission', 'external')", name="what_is_converted"),
+)
+
 WEIGHT_SUBMISSIONS = Table(
     "weight_submissions",
     METADATA,

@@ -13,12 +13,14 @@ from quanta_pipelines.adapters.signal_store.errors import NotRecorded
 from quanta_pipelines.adapters.signal_store.records import Snapshot
 from quanta_pipelines.adapters.signal_store.tables import (
     SNAPSHOT_BONDS,
+    SNAPSHOT_CONVERSIONS,
     SNAPSHOT_STAKES,
     SNAPSHOTS,
     SUBMITTED_WEIGHTS,
     WEIGHT_SUBMISSIONS,
 )
 from quanta_pipelines.protocol.commit_reveal import public_key
+from quanta_pipelines.protocol.conversion import Conversion, Rate
 from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.protocol.votes import WEIGHT_UNITS
 
@@ -67,7 +69,23 @@ def find_snapshot(connection: Connection, epoch_id: str) -> Snapshot | None:
         .order_by(SNAPSHOT_BONDS.c.hotkey)
     )
     bonded = {row.hotkey: row.bond_rao for row in connection.execute(bonds)}
-    return Snapshot(epoch_id, head.emission_rao, head.external_rao, found, head.source, bonded)
+    return Snapshot(
+        epoch_id,
+        head.emission_rao,
+        head.external_rao,
+        found,
+        head.source,
+        bonded,
+        _conversions(connection, epoch_id),
+    )
+
+
+def _conversions(connection: Connection, epoch_id: str) -> tuple[Conversion, ...]:
+    query = select(SNAPSHOT_CONVERSIONS).where(SNAPSHOT_CONVERSIONS.c.epoch_id == epoch_id)
+    return tuple(
+        Conversion(row.purpose, row.amount, Rate(row.unit, row.rate, row.source, row.quoted_at))
+        for row in connection.execute(query.order_by(SNAPSHOT_CONVERSIONS.c.purpose))
+    )
 
 
 def recorded_snapshot(connection: Connection, epoch_id: str) -> Snapshot:
@@ -88,6 +106,17 @@ def check_snapshot(snapshot: Snapshot) -> None:
             raise InvalidWeights(f"the snapshot of {snapshot.epoch_id} has a negative {amount}")
     for hotkey in (*snapshot.stakes, *snapshot.bonds):
         public_key(hotkey)
+    said = {"emission": snapshot.emission_rao, "external": snapshot.external_rao}
+    purposes = [each.purpose for each in snapshot.conversions]
+    if len(set(purposes)) < len(purposes):
+        raise InvalidWeights(f"the snapshot of {snapshot.epoch_id} converts an amount twice")
+    for each in snapshot.conversions:
+        if each.rao != said[each.purpose]:
+            raise InvalidWeights(
+                f"the snapshot of {snapshot.epoch_id} has {said[each.purpose]} rao of "
+                f"{each.purpose}: {each.amount} {each.rate.unit} at {each.rate.alpha} ALPHA "
+                f"are {each.rao}"
+            )
 
 
 def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
@@ -110,6 +139,20 @@ def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
     ]
     if bonds:
         connection.execute(insert(SNAPSHOT_BONDS), bonds)
+    rates = [
+        {
+            "epoch_id": snapshot.epoch_id,
+            "purpose": each.purpose,
+            "unit": each.rate.unit,
+            "amount": each.amount,
+            "rate": each.rate.alpha,
+            "source": each.rate.source,
+            "quoted_at": each.rate.quoted_at,
+        }
+        for each in snapshot.conversions
+    ]
+    if rates:
+        connection.execute(insert(SNAPSHOT_CONVERSIONS), rates)
 
 
 def find_vote(connection: Connection, validator: str, epoch_id: str) -> StoredVote | None:

@@ -8,6 +8,7 @@ case lives and dies in the platform.
 from quanta_pipelines.protocol.integrity.active_returns import ActiveReturns, active_returns
 from quanta_pipelines.protocol.integrity.case_table import (
     CaseKind,
+    NonReveal,
     Suspicion,
     awaiting_decision,
     case_table,
@@ -15,6 +16,7 @@ from quanta_pipelines.protocol.integrity.case_table import (
     open_cases,
     plagiarists,
     suspicions,
+    unrevealed,
 )
 from quanta_pipelines.protocol.integrity.cases import CaseState, case_state
 from quanta_pipelines.protocol.integrity.collusion import (
@@ -38,6 +40,7 @@ from quanta_pipelines.protocol.integrity.flags_table import (
 from quanta_pipelines.protocol.integrity.holdings import Holdings, holdings_of, shared_units
 from quanta_pipelines.protocol.integrity.identity import (
     below_least_stake,
+    identity_of,
     identity_score,
     least_stake_rao,
     percentile_average,
@@ -83,6 +86,7 @@ __all__ = [
     "Clusters",
     "EpochView",
     "Holdings",
+    "NonReveal",
     "Opening",
     "Pairs",
     "Slash",
@@ -112,6 +116,7 @@ __all__ = [
     "forfeits",
     "further_members",
     "holdings_of",
+    "identity_of",
     "identity_score",
     "least_stake_rao",
     "offence_numbers",
@@ -131,6 +136,7 @@ __all__ = [
     "similarity_table",
     "slash",
     "suspicions",
+    "unrevealed",
     "variance_factor",
     "variance_flag",
     "variance_ratio",

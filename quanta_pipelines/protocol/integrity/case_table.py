@@ -8,13 +8,14 @@ the functions at the end; who moves it lives in ``settlement`` and ``ledger``.
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pandas as pd
 
-from quanta_pipelines.protocol.epoch import Epoch, settles_at
+from quanta_pipelines.protocol.commit_reveal import Verdict
+from quanta_pipelines.protocol.epoch import Epoch, reveal_window_of, settles_at
 from quanta_pipelines.protocol.integrity.cases import CaseState, case_state
 from quanta_pipelines.protocol.integrity.similarity_table import HOLDINGS, RETURNS
 from quanta_pipelines.protocol.integrity.slashing import offence_numbers, slash
@@ -27,6 +28,7 @@ class CaseKind(StrEnum):
     PLAGIARISM = "plagiarism"
     HEDGED_PAIR = "hedged_pair"  # two that move against each other: one hand, hedged
     COLLUSION = "collusion"  # of validators
+    NON_REVEAL = "non_reveal"  # a commitment that was never revealed: a fact, nobody decides it
 
 
 OPEN, UNDER_REVIEW = "open", "under_review"
@@ -75,6 +77,15 @@ class Suspicion:
         return str(self.kind), self.hotkey, other
 
 
+@dataclass(frozen=True, slots=True)
+class NonReveal:
+    """A commitment whose reveal window went by without an accepted reveal."""
+
+    hotkey: str
+    commitment: str
+    expired_at: dt.datetime
+
+
 def case_table(
     suspicions: list[Suspicion],
     events: pd.DataFrame,
@@ -82,6 +93,7 @@ def case_table(
     *,
     epoch_id: str,
     bonds: Mapping[str, int] | None = None,
+    non_reveals: Sequence[NonReveal] = (),
     params: ProtocolParams = QUANTA,
 ) -> pd.DataFrame:
     """One row per case that was ever opened, by id, as it stands when the epoch's prices are final.
@@ -89,7 +101,8 @@ def case_table(
     ``events`` are an operator's rows (``EVENT_COLUMNS``); those after that moment belong to a later
     epoch. ``previous`` is the table of the epoch before. A suspicion opens no second case while one
     of the same subject is open, nor on what an earlier case has seen. ``bonds`` are stakes at
-    ``opens_at`` in rao, which a confirmed offence burns a part of.
+    ``opens_at`` in rao, which a confirmed offence burns a part of. ``non_reveals`` of the epoch are
+    offences without a decision.
     """
     epoch = Epoch.parse(epoch_id)
     now = settles_at(epoch, params)
@@ -99,6 +112,7 @@ def case_table(
         for row in known.astype(object).to_dict("records")
     ]
     rows += [_opened(each, epoch, now, params) for each in suspicions if _is_new(each, rows)]
+    rows += [_non_reveal(each, epoch) for each in non_reveals]
     for row in rows:
         row["epoch_id"] = epoch.id
         if row["state"] in (OPEN, UNDER_REVIEW):
@@ -130,10 +144,8 @@ def _subject(row: Mapping[str, object]) -> tuple[str, str, str]:
 def _opened(
     suspicion: Suspicion, epoch: Epoch, now: dt.datetime, params: ProtocolParams
 ) -> dict[str, object]:
-    text = "|".join((*suspicion.subject, epoch.id))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return dict.fromkeys(CASE_COLUMNS) | {
-        "case_id": f"{suspicion.kind}-{epoch.id}-{digest}",
+        "case_id": _case_id(suspicion.subject, epoch),
         "kind": str(suspicion.kind),
         "hotkey": suspicion.hotkey,
         "other_hotkey": suspicion.other_hotkey,
@@ -144,6 +156,32 @@ def _opened(
         "evidence": json.dumps(suspicion.evidence, sort_keys=True, separators=(",", ":")),
         "author": PLATFORM,
         "reason": "the evidence is over every threshold",
+    }
+
+
+def _case_id(subject: tuple[str, str, str], epoch: Epoch) -> str:
+    digest = hashlib.sha256("|".join((*subject, epoch.id)).encode()).hexdigest()[:10]
+    return f"{subject[0]}-{epoch.id}-{digest}"
+
+
+def _non_reveal(fact: NonReveal, epoch: Epoch) -> dict[str, object]:
+    """A case that is opened and confirmed when the window closes; the other of it is itself."""
+    kind, expired = CaseKind.NON_REVEAL, pd.Timestamp(fact.expired_at)
+    evidence = {"commitment": fact.commitment, "expired_at": fact.expired_at.isoformat()}
+    return dict.fromkeys(CASE_COLUMNS) | {
+        "case_id": _case_id((str(kind), fact.hotkey, fact.hotkey), epoch),
+        "kind": str(kind),
+        "hotkey": fact.hotkey,
+        "other_hotkey": fact.hotkey,
+        "state": CONFIRMED,
+        "opened_epoch": epoch.id,
+        "opened_at": expired,
+        "decide_by": expired,
+        "closed_at": expired,
+        "closed_epoch": epoch.id,
+        "evidence": json.dumps(evidence, sort_keys=True, separators=(",", ":")),
+        "author": PLATFORM,
+        "reason": "the commitment was never revealed",
     }
 
 
@@ -199,6 +237,28 @@ def _penalty(
             left = slash(left, number, params).remaining_rao
     burned = pd.NA if left is None else slash(left, numbers[at], params).burned_rao
     return {"offence_number": numbers[at], "slash_rao": burned}
+
+
+def unrevealed(
+    commitments: pd.DataFrame,
+    reveals: pd.DataFrame,
+    epoch_id: str,
+    params: ProtocolParams = QUANTA,
+) -> list[NonReveal]:
+    """Standing commitments of an epoch without an accepted reveal, by hotkey."""
+    epoch = Epoch.parse(epoch_id)
+    opened = set(reveals.loc[reveals["verdict"] == Verdict.ACCEPTED, "hotkey"])
+    silent = commitments[~commitments["hotkey"].isin(opened)].sort_values("hotkey")
+    return [
+        NonReveal(
+            str(hotkey),
+            str(hidden),
+            reveal_window_of(received.to_pydatetime(), epoch, params).closes,
+        )
+        for hotkey, hidden, received in zip(
+            silent["hotkey"], silent["commitment"], silent["received_at"], strict=True
+        )
+    ]
 
 
 # Suspicions

@@ -76,6 +76,18 @@ def identity_score(
 
     ``percentiles`` as in ``percentile_average``; ``days`` since its first commitment.
     """
+    average = percentile_average(percentiles, params)
+    return identity_of(stakes_rao, least_rao, average, days, params)
+
+
+def identity_of(
+    stakes_rao: Sequence[int],
+    least_rao: Sequence[int],
+    average: FloatArray,
+    days: IntArray,
+    params: ProtocolParams = QUANTA,
+) -> FloatArray:
+    """``identity_score`` of whose ``percentile_average`` is known already: ``[p]``."""
     if any(stake < 0 for stake in stakes_rao) or any(least < 1 for least in least_rao):
         raise InvalidIntegrityInput("a stake is at least 0 rao, S_min at least 1")
     rules = params.security
@@ -89,7 +101,7 @@ def identity_score(
     tenure = np.clip(np.asarray(days, dtype=np.float64) / rules.identity_tenure_days, 0.0, 1.0)
     parts = (
         rules.identity_stake_weight * bonded,
-        rules.identity_performance_weight * percentile_average(percentiles, params),
+        rules.identity_performance_weight * average,
         rules.identity_tenure_weight * tenure,
     )
     return rounded(ordered_sum(parts))
