@@ -486,3 +486,9 @@ def test_a_better_rank_never_earns_less_at_equal_ante(scores, external, params):
     for better, worse in pairwise(rows):
         assert better.rank <= worse.rank
         assert better.gross_rao >= worse.gross_rao
+
+
+def test_an_ante_that_was_never_at_stake_burns_nothing():
+    waiting = RewardEntry("p", Decimal(1), 20 * 10**9, standing="provisional")
+    (found,) = settle([waiting], emission_rao=0).allocations
+    assert (found.ante_returned_rao, found.ante_burned_rao) == (20 * 10**9, 0)
