@@ -135,7 +135,11 @@ def test_a_rebuild_from_nothing_gives_the_same_bytes(marts: Marts, home: Path) -
     assert again.outcome.succeeded, again.outcome.problems
     exports = {name: digest for name, digest in marts.bytes.items() if name.endswith(".parquet")}
     assert {name: again.bytes[name] for name in exports} == exports
-    assert {path.name for path in (home / "warehouse").iterdir()} == {*again.bytes, ".dbt"}
+    assert {path.name for path in (home / "warehouse").iterdir()} == {
+        *again.bytes,
+        ".dbt",
+        "reports",
+    }
 
 
 def test_an_open_connection_neither_blocks_a_build_nor_sees_it(

@@ -161,6 +161,7 @@ def played(settled_home: Path, home: Path) -> Iterator[Week]:
             "validator_results",
             "rewards",
             "ledger_entries",
+            "pool_payouts",
         )
         yield Week(platform, server, miners, answers, row)
     platform.store.close()

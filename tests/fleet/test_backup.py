@@ -56,6 +56,7 @@ def files_of(root: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak  # minutes: eight epochs, S3, two databases
 def test_a_backup_restored_elsewhere_audits_and_rescores_the_same(
     settled_home: Path, tmp_path: Path, postgres: PostgresServer, s3: S3Server, bucket: str
 ) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from quanta_pipelines.adapters.price_vendors.http import Patience
 from quanta_pipelines.backfill import QUIET, Backfill, Outcome
+from quanta_pipelines.contract_type import RESTATE_TAG
 from quanta_pipelines.definitions import build_defs
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
@@ -99,8 +100,10 @@ def run_epochs(platform: Platform, evenings: Evenings, epochs: Sequence[Epoch]) 
     return outcomes
 
 
-def run_job(platform: Platform, epoch: Epoch, job: str, *assets: str) -> dg.ExecuteInProcessResult:
-    """One job of one epoch, or some of its assets."""
+def run_job(
+    platform: Platform, epoch: Epoch, job: str, *assets: str, restate: str = ""
+) -> dg.ExecuteInProcessResult:
+    """One job of one epoch, or some of its assets; ``restate`` says why a paid one runs again."""
     with dg.DagsterInstance.ephemeral() as instance:
         return (
             build_defs(platform=platform)
@@ -111,5 +114,6 @@ def run_job(platform: Platform, epoch: Epoch, job: str, *assets: str) -> dg.Exec
                 raise_on_error=False,
                 asset_selection=[dg.AssetKey(name) for name in assets] or None,
                 run_config=QUIET,
+                tags={RESTATE_TAG: restate} if restate else {},
             )
         )

@@ -71,9 +71,10 @@ def test_the_own_row_is_exported_with_the_hash_that_commits_to_it(
     assert row["commit_hash"].removeprefix("0x") == expected
     # the same without JSON
     lines = quanta("export-weights", LAST, "--salt", "1,2,65535").stdout.splitlines()
-    assert len(lines) == len(row["uids"]) + 2
-    assert lines[-2] == "salt 1,2,65535"
-    assert lines[-1].startswith("commit ")
+    assert len(lines) == len(row["uids"]) + 3
+    assert lines[-3] == "salt 1,2,65535"
+    assert lines[-2].startswith("commit ")
+    assert lines[-1] == f"at block {row['seen_block']}: tempo {row['tempo']}, {row['phase']}"
 
 
 def test_sent_weights_are_on_the_chain(home: Path, quanta: Quanta) -> None:

@@ -100,7 +100,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
                 log.close()
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # minutes: a daemon, a code server and their workers
 def test_a_failed_run_is_told_and_the_operators_correction_heals_it(deployment, tmp_path):
     deployment.told(f"{EPOCH} is late: the snapshot")
     deployment.launch()

@@ -250,7 +250,7 @@ def test_a_restated_close_is_named_by_the_impact_and_a_new_run_gives_exactly_tha
         (impact,) = price_impact(platform, LAST, newer_replies(platform))
         candidate = newer_replies(platform)(LAST)
         asked = sum(server.asked() for server in servers.values())
-        result = run_job(platform, LAST, "epoch")
+        result = run_job(platform, LAST, "epoch", restate="vendors restated a close")
         assert result.success
         assert sum(server.asked() for server in servers.values()) == asked  # all from the archive
     after = {name: table(platform, name) for name in before}

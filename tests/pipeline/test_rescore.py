@@ -188,7 +188,7 @@ def test_the_steps_are_the_assets_own(
         scoring, "score_table", lambda *a, **k: honest(*a, **k).assign(portfolio_tier="low")
     )
     assert not by_table(rescore(platform, EPOCH))["scores"].identical
-    assert run_epoch(EPOCH, "scores").success
+    assert run_epoch(EPOCH, "scores", restate="another portfolio tier").success
     assert by_table(rescore(platform, EPOCH))["scores"].identical
 
 

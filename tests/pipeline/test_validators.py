@@ -161,7 +161,7 @@ def test_a_pair_that_votes_alike_for_three_epochs_is_evidence_in_the_graph(
     with monkeypatch.context() as patch:
         patch.setattr(SignalStore, "validator_weights", colluding)
         for epoch in last:
-            assert run_epoch(epoch).success
+            assert run_epoch(epoch, restate="two validators collude").success
     table = platform.lake.read("validator_collusion", EPOCH.id)
     flagged = table[table["flagged"]]
     assert set(zip(flagged["validator"], flagged["other"], strict=True)) == {(first, second)}

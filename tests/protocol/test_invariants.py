@@ -13,7 +13,12 @@ ODD = 10**16 + 1
 
 
 def ledger(*movements: tuple[str, str, int]) -> pd.DataFrame:
-    return pd.DataFrame(movements, columns=["from_account", "to_account", "amount_rao"])
+    """Movements of a first settlement; what reaches a miner is its reward."""
+    moved = pd.DataFrame(movements, columns=["from_account", "to_account", "amount_rao"])
+    reverses = pd.array([pd.NA] * len(moved), dtype="Int64")
+    return moved.assign(
+        entry=range(1, len(moved) + 1), reason="reward", reverses=reverses, posting=0
+    )
 
 
 def test_the_units_of_a_row_are_the_same_number_everywhere() -> None:
