@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PORT = 3917
 START_SECONDS = 90
-STAGES = ("market_data", "signals", "scoring", "consensus", "rewards")
+STAGES = ("market_data", "signals", "scoring", "integrity", "consensus", "rewards")
 GROUPS = ",".join(f"global@global:{stage}" for stage in STAGES)
 # name of the picture, page, window
 PICTURES = (

@@ -9,20 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from urllib.error import URLError
 
 from playwright.sync_api import sync_playwright
+from take import HERE, PROJECT, wait_for
 
-PROJECT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
 PORT = 3918
 EPOCH = "2019-Q4-W52"
-START_SECONDS = 90
 SIZES = {"desktop": {"width": 1180, "height": 1180}, "phone": {"width": 390, "height": 844}}
 
 
@@ -44,19 +39,6 @@ def running_service() -> Iterator[str]:
     finally:
         service.terminate()
         service.wait(60)
-
-
-def wait_for(address: str) -> None:
-    """Wait until an address answers."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except (URLError, ConnectionError):
-            time.sleep(1)
-        else:
-            return
-    raise TimeoutError(f"{address} did not answer within {START_SECONDS} s")
 
 
 def photograph(address: str) -> None:
