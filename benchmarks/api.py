@@ -105,9 +105,16 @@ def publish(folder: Path) -> None:
             "first_return_30d": [0.5],
         }
     )
+    integrity = board[["epoch_id", "hotkey"]]  # read with the others, and not asked for here
+    marts = {
+        "leaderboard": board,
+        "epochs": epochs,
+        "network": network,
+        "integrity_report": integrity,
+    }
     (folder / "warehouse").mkdir()
     with duckdb.connect(str(folder / "warehouse" / "quanta.duckdb")) as connection:
-        for name, frame in (("leaderboard", board), ("epochs", epochs), ("network", network)):
+        for name, frame in marts.items():
             connection.register("made", frame)
             connection.execute(f"create table {name} as from made")
 

@@ -83,7 +83,8 @@ def movements(
     earned, emitted = dict(dividends or {}), settlement.validator_emission_rao
     if earned and sum(earned.values()) != emitted:
         raise InvalidEntries(f"dividends of {sum(earned.values())} rao, {emitted} were emitted")
-    settled = {each.hotkey: each.ante_rao for each in settlement.allocations}
+    taken = settlement.allocations
+    settled = dict(zip(taken.hotkey, taken.ante_rao, strict=True))
     refused = {hotkey: antes.get(hotkey, 0) for hotkey in settlement.refused}
     if settled | refused != dict(antes):
         raise InvalidEntries("the antes that were posted are not those that were settled")
@@ -98,7 +99,9 @@ def movements(
 
 def _antes(settlement: Settlement, antes: Mapping[str, int]) -> Iterator[Movement]:
     """Antes into escrow, and out of it: back to the miner or into the pool."""
-    staked = {each.hotkey for each in settlement.allocations if each.standing in AT_STAKE}
+    taken = settlement.allocations
+    standings = zip(taken.hotkey, taken.standing, strict=True)
+    staked = {hotkey for hotkey, standing in standings if standing in AT_STAKE}
     ordered = sorted(antes.items())
     for hotkey, ante in ordered:
         yield Movement(miner(hotkey), escrow(hotkey), ante, "ante_posted")
@@ -124,8 +127,8 @@ def _dividends(earned: Mapping[str, int]) -> Iterator[Movement]:
 
 
 def _spending(settlement: Settlement) -> Iterator[Movement]:
-    paid = sorted(settlement.allocations, key=lambda each: each.hotkey)
-    burned = sum(each.ante_burned_rao for each in paid)
+    paid = sorted(settlement.allocations)  # by hotkey, of which each has one
+    burned = sum(settlement.allocations.ante_burned_rao)
     yield Movement(POOL, TREASURY, settlement.rake_rao, "rake")
     yield Movement(POOL, BURN, burned, "ante_burned")
     yield Movement(POOL, BURN, settlement.fee_burned_rao, "fee_burned")

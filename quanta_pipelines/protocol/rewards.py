@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
 from numbers import Integral
-from typing import NamedTuple
 
+from quanta_pipelines.protocol.allocations import Allocation, Allocations
 from quanta_pipelines.protocol.antes import (
     AT_STAKE,
     FORFEITED,
@@ -28,11 +27,12 @@ from quanta_pipelines.protocol.apportion import largest_remainder, part
 from quanta_pipelines.protocol.errors import InvalidEntries, ProtocolError
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.power_law import position_weights, winner_weights
-from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
+from quanta_pipelines.protocol.ranking import Standing
 
 __all__ = [
     "FORFEITED",
     "Allocation",
+    "Allocations",
     "Emission",
     "RewardEntry",
     "Settlement",
@@ -42,24 +42,6 @@ __all__ = [
 ]
 
 
-class Allocation(NamedTuple):
-    """What one miner gets back and what it earns; rank and tiers are those of ranked miners."""
-
-    hotkey: str
-    standing: str
-    eligible: bool
-    rank: int | None
-    tier: PerformanceTier | None
-    final_tier: PerformanceTier | None
-    weight: float  # share of the winners' pool
-    ante_rao: int
-    gross_rao: int
-    fee_rao: int
-    payout_rao: int
-    ante_returned_rao: int
-    ante_burned_rao: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """An epoch's money: what came in, and where all of it went.
@@ -67,7 +49,7 @@ class Settlement:
     ``refused`` are hotkeys whose ante is outside the limits: it goes back and they take no part.
     """
 
-    allocations: tuple[Allocation, ...]
+    allocations: Allocations
     refused: tuple[str, ...]
     emission_rao: int  # the miners' part E; 0 where the chain pays it
     validator_emission_rao: int
@@ -81,8 +63,8 @@ class Settlement:
     carry_out_rao: int
 
     def __post_init__(self) -> None:
-        antes = sum(each.ante_rao for each in self.allocations)
-        spent = sum(each.payout_rao + each.ante_burned_rao for each in self.allocations)
+        antes = sum(self.allocations.ante_rao)
+        spent = sum(self.allocations.payout_rao) + sum(self.allocations.ante_burned_rao)
         came = self.emission_rao + antes + self.external_rao + self.carry_in_rao
         fees = self.fee_burned_rao + self.fee_treasury_rao
         went = self.rake_rao + spent + fees + self.carry_out_rao
@@ -155,7 +137,7 @@ def settle(
     pot = _pot(lines, emission.miners_rao + external_rao, carry_in_rao, params)
     rewards = _rewards(lines, pot.winners_rao, params)
     allocations = _allocations(lines, rewards, params)
-    fees = sum(each.fee_rao for each in allocations)
+    fees = sum(allocations.fee_rao)
     fee_burned = part(rules.network_fee_burn, fees) if rules.fee_burned else 0
     return Settlement(
         allocations=allocations,
@@ -267,24 +249,22 @@ def _rewards(lines: Lines, pool_rao: int, params: ProtocolParams) -> _Rewards:
     return _Rewards(shares, gross, paid=True)
 
 
-def _allocations(lines: Lines, rewards: _Rewards, params: ProtocolParams) -> tuple[Allocation, ...]:
-    """One row per line, made column by column: a call per row would take most of the time."""
+def _allocations(lines: Lines, rewards: _Rewards, params: ProtocolParams) -> Allocations:
     entries, returned, gross = lines.entries, lines.returned_rao, rewards.gross_rao
     numerator, denominator = params.tokenomics.network_fee.as_integer_ratio()
     fees = [rao * numerator // denominator for rao in gross]
-    columns = (
-        [entry.hotkey for entry in entries],
-        [str(entry.standing) for entry in entries],
-        [entry.eligible and entry.standing == RANKED for entry in entries],
-        lines.ranks,
-        lines.tiers,
-        lines.final_tiers,
-        rewards.shares,
-        [entry.ante_rao for entry in entries],
-        gross,
-        fees,
-        [rao - fee + back for rao, fee, back in zip(gross, fees, returned, strict=True)],
-        returned,
-        lines.burned_rao,
+    return Allocations(
+        hotkey=[entry.hotkey for entry in entries],
+        standing=[str(entry.standing) for entry in entries],
+        eligible=[entry.eligible and entry.standing == RANKED for entry in entries],
+        rank=lines.ranks,
+        tier=lines.tiers,
+        final_tier=lines.final_tiers,
+        weight=rewards.shares,
+        ante_rao=[entry.ante_rao for entry in entries],
+        gross_rao=gross,
+        fee_rao=fees,
+        payout_rao=[rao - fee + back for rao, fee, back in zip(gross, fees, returned, strict=True)],
+        ante_returned_rao=returned,
+        ante_burned_rao=lines.burned_rao,
     )
-    return tuple(map(partial(tuple.__new__, Allocation), zip(*columns, strict=True)))

@@ -24,7 +24,7 @@ from quanta_pipelines.protocol.pool_settlement import (
     with_closed_cases,
 )
 from quanta_pipelines.protocol.ranking import PerformanceTier, Standing
-from quanta_pipelines.protocol.rewards import Allocation, Settlement, settle
+from quanta_pipelines.protocol.rewards import Settlement, settle
 from quanta_pipelines.protocol.validator_results import dividend_payouts
 
 _COLUMNS = {
@@ -44,6 +44,8 @@ _COLUMNS = {
     "ante_returned_rao": "int64",
     "ante_burned_rao": "int64",
 }
+
+_AMOUNTS = [name for name in _COLUMNS if name.endswith("_rao")]
 
 # Why a miner is not ranked, where its score does not say it
 _NO_CONSENSUS = "the votes rank nobody: the epoch is not settled"
@@ -226,49 +228,41 @@ def _rewards_table(
     settlement: Settlement, antes: Mapping[str, int], reasons: Mapping[str, str], epoch_id: str
 ) -> pd.DataFrame:
     """Table ``Rewards`` by hotkey; who was refused or forfeits as a cluster member is unranked."""
-    refused = [_refused(hotkey, antes[hotkey]) for hotkey in settlement.refused]
-    reasons = {
-        **reasons,
-        **dict.fromkeys(settlement.refused, _REFUSED),
-        **{each.hotkey: _FORFEITS for each in settlement.allocations if each.standing == FORFEITED},
-    }
-    rows = [
-        (
-            epoch_id,
-            each.hotkey,
-            Standing.UNRANKED.value if each.standing == FORFEITED else each.standing,
-            reasons[each.hotkey],
-            each.eligible,
-            each.rank,
-            each.tier and each.tier.value,
-            each.final_tier and each.final_tier.value,
-            each.weight,
-            each.ante_rao,
-            each.gross_rao,
-            each.fee_rao,
-            each.payout_rao,
-            each.ante_returned_rao,
-            each.ante_burned_rao,
-        )
-        for each in (*settlement.allocations, *refused)
+    taken = settlement.allocations
+    standing = [Standing.UNRANKED.value if each == FORFEITED else each for each in taken.standing]
+    known = [
+        _FORFEITS if each == FORFEITED else reasons[hotkey]
+        for hotkey, each in zip(taken.hotkey, taken.standing, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object).astype(_COLUMNS)
+    rows = pd.DataFrame(
+        {
+            "epoch_id": epoch_id,
+            "hotkey": taken.hotkey,
+            "standing": standing,
+            "reason": known,
+            "eligible": taken.eligible,
+            "rank": pd.array(taken.rank, dtype="Int64"),
+            "tier": [tier and tier.value for tier in taken.tier],
+            "final_tier": [tier and tier.value for tier in taken.final_tier],
+            "reward_share": taken.weight,
+            **{name: getattr(taken, name) for name in _AMOUNTS},
+        }
+    )
+    table = pd.concat([rows.astype(_COLUMNS), _refused(settlement.refused, antes, epoch_id)])
     return table.sort_values("hotkey", ignore_index=True)
 
 
-def _refused(hotkey: str, ante_rao: int) -> Allocation:
-    return Allocation(
-        hotkey=hotkey,
+def _refused(hotkeys: Sequence[str], antes: Mapping[str, int], epoch_id: str) -> pd.DataFrame:
+    """Rows of those whose ante never stood: it goes back, whole."""
+    back = [antes[hotkey] for hotkey in hotkeys]
+    rows = pd.DataFrame(dict.fromkeys(_COLUMNS), index=range(len(hotkeys)), dtype=object)
+    rows = rows.assign(
+        epoch_id=epoch_id,
+        hotkey=hotkeys,
         standing=Standing.UNRANKED.value,
+        reason=_REFUSED,
         eligible=False,
-        rank=None,
-        tier=None,
-        final_tier=None,
-        weight=0.0,
-        ante_rao=ante_rao,
-        gross_rao=0,
-        fee_rao=0,
-        payout_rao=ante_rao,
-        ante_returned_rao=ante_rao,
-        ante_burned_rao=0,
+        reward_share=0.0,
+        **dict.fromkeys(_AMOUNTS, 0),
     )
+    return rows.assign(ante_rao=back, payout_rao=back, ante_returned_rao=back).astype(_COLUMNS)
