@@ -119,10 +119,11 @@ def audit(lake: Lake, epoch_id: str | None = None) -> Audit:
     if epoch_id is not None:  # later epochs' books are closed to it
         journal = journal[journal["booked_in"] <= epoch_id]
     shown = [epoch for epoch in known if epoch_id in (None, epoch)]
-    found = statement.problems(journal).to_dict("records")
+    sides = statement.identities(journal)
+    found = statement.problems(journal, sides).to_dict("records")
     return Audit(
         epochs=tuple(
-            _audited(epoch, loaded[epoch].frame, loaded[epoch].version.content_hash)
+            _audited(epoch, loaded[epoch], sides.get(epoch, statement.Identity()))
             for epoch in shown
         ),
         accounts=_accounts(journal, (shown[0], shown[-1])),
@@ -172,9 +173,9 @@ def with_rates(found: Audit, store: SignalStore) -> Audit:
     return replace(found, rates=tuple(rates), problems=(*found.problems, *wrong))
 
 
-def _audited(epoch_id: str, ledger: pd.DataFrame, version: str) -> AuditedEpoch:
-    sides = statement.identity(posted(ledger))
-    return AuditedEpoch(epoch_id, version, len(ledger), asdict(sides), sides.holds)
+def _audited(epoch_id: str, loaded: Loaded, sides: statement.Identity) -> AuditedEpoch:
+    version = loaded.version.content_hash
+    return AuditedEpoch(epoch_id, version, len(loaded.frame), asdict(sides), sides.holds)
 
 
 def _accounts(journal: pd.DataFrame, epochs: tuple[str, str]) -> tuple[AccountLine, ...]:

@@ -45,7 +45,7 @@ def content_hash(frame: pd.DataFrame, table: str = "table") -> str:
         null = column.isna().to_numpy(dtype=bool)
         digest.update(f"{len(name.encode())}:{name}:{kind}\n".encode())
         digest.update(np.packbits(null, bitorder="little").tobytes())
-        digest.update(_value_bytes(column[~null], kind))
+        digest.update(_value_bytes(column[~null] if null.any() else column, kind))
     return digest.hexdigest()
 
 
@@ -112,7 +112,7 @@ def _kind(column: Column, place: str) -> str:
 
 def _require_text(column: Column, place: str) -> None:
     """Every value is text that UTF-8 can hold, or null."""
-    values = column[column.notna()]
+    values = column.dropna().tolist()
     # The usual case in two passes without a loop
     if pd.api.types.infer_dtype(values) in ("string", "empty") and "".join(values).isascii():
         return
@@ -126,9 +126,11 @@ def _require_text(column: Column, place: str) -> None:
 def _value_bytes(values: Column, kind: str) -> bytes:
     """The bytes of values without nulls."""
     if kind == "string":
-        texts = [str(value).encode() for value in values]
-        lengths = np.array([len(text) for text in texts], dtype="<u8")
-        return lengths.tobytes() + b"".join(texts)
+        texts = values.tolist()
+        if not (joined := "".join(texts)).isascii():  # a letter may take several bytes
+            texts = [text.encode() for text in texts]
+        lengths = np.fromiter(map(len, texts), "<u8", len(texts))
+        return lengths.tobytes() + joined.encode()
     if kind == "bool":
         return values.to_numpy(dtype="u1").tobytes()
     if kind == "float64":

@@ -4,6 +4,7 @@ Everything is recomputed from the movements alone. Settlements, rewards and para
 looked at, so an error of theirs cannot hide here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -101,6 +102,11 @@ def identity(ledger: pd.DataFrame) -> Identity:
     return Identity(**amounts)
 
 
+def identities(journal: pd.DataFrame) -> dict[str, Identity]:
+    """The identity of each epoch that a journal has, oldest first."""
+    return {str(epoch_id): identity(ledger) for epoch_id, ledger in journal.groupby("epoch_id")}
+
+
 def statement(journal: pd.DataFrame, epochs: tuple[str, str] | None = None) -> pd.DataFrame:
     """One row per account of ``journal``, the movements of many epochs: by account, in rao.
 
@@ -121,9 +127,10 @@ def statement(journal: pd.DataFrame, epochs: tuple[str, str] | None = None) -> p
     return table.rename_axis("account").reset_index()
 
 
-def problems(journal: pd.DataFrame) -> pd.DataFrame:
+def problems(journal: pd.DataFrame, sides: Mapping[str, Identity] | None = None) -> pd.DataFrame:
     """What breaks the rules of money in a journal of consecutive epochs, oldest first.
 
+    ``sides`` are the journal's ``identities`` where they are known already.
     One row per problem: epoch_id, entry, account, check, detail. The checks: amounts are positive
     and move between two accounts, epochs follow each other, the pool knows every reason and each
     epoch's identity holds, pool and escrows end every epoch empty, no account inside goes below
@@ -134,7 +141,8 @@ def problems(journal: pd.DataFrame) -> pd.DataFrame:
     found = [
         _not_a_movement(journal),
         _missing_epochs(journal),
-        _identities(journal),
+        _strange_reasons(journal),
+        _not_identical(identities(journal) if sides is None else sides),
         _out_of_the_fire(journal),
         _not_compensated(journal),
         _below_zero(legs),
@@ -190,7 +198,8 @@ def _missing_epochs(journal: pd.DataFrame) -> pd.DataFrame:
     return _rows(table, "no_epoch_is_missing", ["nothing is posted between two epochs"])
 
 
-def _identities(journal: pd.DataFrame) -> pd.DataFrame:
+def _strange_reasons(journal: pd.DataFrame) -> pd.DataFrame:
+    """Movements into the pool or out of it for a reason that no identity counts."""
     back = journal["reverses"].notna()
     start, end = (
         journal[side].where(~back, journal[other])
@@ -198,18 +207,23 @@ def _identities(journal: pd.DataFrame) -> pd.DataFrame:
     )
     inward = (end == POOL) & ~journal["reason"].isin(list(_INCOME))
     outward = (start == POOL) & ~journal["reason"].isin(list(_SPENDING))
-    strange = journal[inward | outward]
+    strange = journal[inward | outward].assign(account=POOL)
+    detail = [f"the pool knows no {reason}" for reason in strange["reason"]]
+    return _rows(strange, "reasons_are_known", detail)
+
+
+def _not_identical(sides: Mapping[str, Identity]) -> pd.DataFrame:
     rows = [
-        (epoch_id, entry, POOL, "reasons_are_known", f"the pool knows no {reason}")
-        for epoch_id, entry, reason in zip(
-            strange["epoch_id"], strange["entry"], strange["reason"], strict=True
+        (
+            epoch_id,
+            0,
+            POOL,
+            "identity_holds",
+            f"{each.came_rao} rao came, {each.went_rao} went",
         )
+        for epoch_id, each in sides.items()
+        if not each.holds
     ]
-    for epoch_id, ledger in journal.groupby("epoch_id"):
-        sides = identity(ledger)
-        if not sides.holds:
-            said = f"{sides.came_rao} rao came, {sides.went_rao} went"
-            rows.append((epoch_id, 0, POOL, "identity_holds", said))
     return pd.DataFrame(rows, columns=_PROBLEM)
 
 
