@@ -1,6 +1,7 @@
-"""Commands for people: why a miner got what it got, and an epoch as one page."""
+"""Commands for people: why a miner got what it got, an epoch as one page, what was restated."""
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -12,7 +13,7 @@ from quanta_pipelines.settings import current_settings
 
 def register(main: click.Group) -> None:
     """Adds the commands to ``quanta``."""
-    for command in (explain, report):
+    for command in (explain, report, diff):
         main.add_command(command)
 
 
@@ -58,3 +59,50 @@ def report(epoch: Epoch, *, as_json: bool) -> None:
     except (MissingTable, GateNotPassed, NotExplained, ProtocolError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps({"epoch_id": epoch.id, "page": str(page)}) if as_json else str(page))
+
+
+@click.command()
+@click.argument("epoch", type=EpochId())
+@click.argument("table", required=False)
+@click.option("--before", metavar="HASH", help="Beginning of a version's content hash.")
+@click.option("--after", metavar="HASH", help="The same of the version it is compared with.")
+@click.option("--limit", default=10, show_default=True, help="Cells shown of a table.")
+@json_option
+def diff(
+    epoch: Epoch,
+    table: str | None,
+    before: str | None,
+    after: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Show what a restatement of EPOCH changed, in all tables or in TABLE, cell by cell.
+
+    Without --before and --after, which need TABLE, the current version is compared with the last
+    one that was different.
+    """
+    from data_contracts.tables import TABLES
+    from quanta_pipelines import version_difference as versions
+    from quanta_pipelines.adapters.lake import MissingTable
+    from quanta_pipelines.resources import Platform
+
+    if table is not None and table not in TABLES:
+        raise click.BadParameter(f"{table} is none of {', '.join(TABLES)}", param_hint="TABLE")
+    if (before or after) and not (table and before and after):
+        raise click.UsageError("--before and --after go together, with a TABLE")
+    lake = Platform.from_settings(current_settings()).lake
+    try:
+        if table and before and after:
+            named = [versions.named_version(lake, table, epoch.id, it) for it in (before, after)]
+            changes = [versions.change_of(lake, table, epoch.id, *named)]
+        else:
+            changes = versions.changed_tables(lake, epoch.id)
+            changes = [change for change in changes if table in (None, change.table)]
+    except MissingTable as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(change) for change in changes]))
+        return
+    lines = versions.change_lines(changes, limit)
+    click.echo("\n".join(lines) or f"nothing of {epoch} was ever published with other content")

@@ -27,7 +27,7 @@ def first_difference(
 ) -> CellDifference | None:
     """The first cell whose text differs, in the order of the stored rows; new rows come last."""
     columns = list(dict.fromkeys([*stored.columns, *recomputed.columns]))
-    left, right = _cells(stored, key), _cells(recomputed, key)
+    left, right = table_cells(stored, key), table_cells(recomputed, key)
     for at in dict.fromkeys([*left, *right]):
         named = dict(zip(key, at, strict=True))
         if at not in left or at not in right:
@@ -43,15 +43,16 @@ def first_difference(
 def cell_in_words(cell: CellDifference) -> str:
     """Where it is, and what stands there on both sides."""
     place = ", ".join(f"{name} {value}" for name, value in cell.key.items())
-    texts = [_shown(cell.stored), _shown(cell.recomputed)]
+    texts = [text_of(cell.stored), text_of(cell.recomputed)]
     return f"{place}: {cell.column} is {texts[0]} stored, {texts[1]} recomputed"
 
 
-def _shown(text: str | None) -> str:
+def text_of(text: str | None) -> str:
+    """A cell for people, also where it holds nothing."""
     return "empty" if text is None else text or "''"
 
 
-def _cells(frame: pd.DataFrame, key: Sequence[str]) -> Cells:
+def table_cells(frame: pd.DataFrame, key: Sequence[str]) -> Cells:
     """Rows by their key, every cell as text; a float's text has all its digits."""
     rows = [
         {str(column): None if pd.isna(cell) else str(cell) for column, cell in row.items()}
