@@ -57,6 +57,7 @@ class Earned:
     per_token: float  # gain over tokens at risk
     honest_per_token: float
     difference: Interval  # per token at risk
+    differences: tuple[float, ...]  # the same by seed
     slashed: float  # tokens an epoch that confirmed offences burn beside that
 
 
@@ -167,6 +168,7 @@ def _earned(rules: str, seasons: Seasons, sides: Mapping[int, _Sides]) -> Earned
         per_token=float(per_token.mean()),
         honest_per_token=float(honest_per_token.mean()),
         difference=interval(per_token - honest_per_token),
+        differences=tuple(float(one) for one in per_token - honest_per_token),
         slashed=float(slashed.mean()),
     )
 

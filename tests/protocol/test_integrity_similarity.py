@@ -236,9 +236,10 @@ def holdings(rng, miners, tickers=40):
 
 
 def found_in(blocks):
-    return [
+    """All of all parts, by rows; a pair that came twice would be here twice."""
+    return sorted(
         (int(i), int(j), int(count)) for block in blocks for i, j, count in zip(*block, strict=True)
-    ]
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -263,8 +264,8 @@ def test_overlaps_are_those_of_a_loop_over_all_sets(seed):
 
 
 @settings(max_examples=25, deadline=None)
-@given(seeds, st.integers(1, 200))
-def test_overlaps_within_one_epoch_come_once_in_blocks_of_any_size(seed, cells):
+@given(seeds, st.integers(1, 200), st.integers(1, 400))
+def test_overlaps_within_one_epoch_come_once_in_blocks_of_any_size(seed, cells, bundle):
     sets, matrix = holdings(np.random.default_rng(seed), 20)
     expected = [
         (i, j, len(sets[i] & sets[j]))
@@ -273,8 +274,32 @@ def test_overlaps_within_one_epoch_come_once_in_blocks_of_any_size(seed, cells):
         if 10 * len(sets[i] & sets[j]) >= 9 * min(len(sets[i]), len(sets[j]))
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("quanta_pipelines.protocol.integrity.similarity.CELLS", cells)
+        patch.setattr("quanta_pipelines.protocol.integrity.overlap.CELLS", cells)
+        patch.setattr("quanta_pipelines.protocol.integrity.overlap.BUNDLE", bundle)
         assert found_in(overlapping_blocks(matrix, matrix)) == expected
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.integers(1, 400))
+def test_what_somebody_held_lately_is_compared_at_the_size_of_one_portfolio(seed, bundle):
+    rng = np.random.default_rng(seed)
+    (now, later), (first, _), (second, _) = (holdings(rng, 20) for _ in range(3))
+    union = [one | other for one, other in zip(first, second, strict=True)]
+    sizes = [min(map(len, pair)) for pair in zip(first, second, strict=True)]
+    dense = np.array([[ticker in held for ticker in range(40)] for held in union])
+    expected = [
+        (i, j, len(now[i] & union[j]))
+        for i in range(20)
+        for j in range(20)
+        if i != j and now[i] and sizes[j]
+        if 10 * len(now[i] & union[j]) >= 9 * min(len(now[i]), sizes[j])
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quanta_pipelines.protocol.integrity.overlap.BUNDLE", bundle)
+        found = overlapping_blocks(
+            later, sparse.csr_array(dense.astype(np.int32)), earlier_sizes=np.array(sizes)
+        )
+        assert found_in(found) == expected
 
 
 def test_twenty_seven_of_thirty_names_are_an_overlap():

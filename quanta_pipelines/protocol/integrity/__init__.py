@@ -46,6 +46,7 @@ from quanta_pipelines.protocol.integrity.identity import (
     percentile_average,
 )
 from quanta_pipelines.protocol.integrity.originality import originality, originality_table
+from quanta_pipelines.protocol.integrity.overlap import overlapping_blocks
 from quanta_pipelines.protocol.integrity.plagiarism import (
     overlap_log10_chance,
     plagiarism_evidence,
@@ -60,7 +61,6 @@ from quanta_pipelines.protocol.integrity.similarity import (
     Pairs,
     correlated_blocks,
     correlated_pairs,
-    overlapping_blocks,
 )
 from quanta_pipelines.protocol.integrity.similarity_table import similarity_table
 from quanta_pipelines.protocol.integrity.slashing import Slash, offence_numbers, slash

@@ -1,5 +1,7 @@
 """Contribution: what a portfolio adds to what the others already hold. Reported, never paid."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from quanta_pipelines.protocol.errors import InvalidIntegrityInput
@@ -32,24 +34,29 @@ def contribution(weights: FloatArray, stakes: FloatArray, returns: FloatArray) -
         raise InvalidIntegrityInput("a stake is negative or not finite")
     if held.size == 0:
         return np.full(len(held), np.nan)
-    rest = _of_others(stake[:, None])
-    others = rest[:, 0] > 0
-    meta = _of_others(held * stake[:, None]) / np.where(others[:, None], rest, 1.0)
+    rest = _of_others(stake)
+    others = rest > 0
+    divisor = np.where(others, rest, 1.0)
+
+    def meta() -> Iterator[FloatArray]:
+        """M of each miner, ticker by ticker: a table of it would be as large as the weights."""
+        return (_of_others(ticker * stake) / divisor for ticker in held.T)
+
     excess = earned - ordered_sum(earned[:, None]) / earned.size
-    size = _dot(meta, meta)
-    explained = _dot(held, meta) / np.where(size > 0, size, 1.0)
-    found = _dot(held - meta * explained[:, None], np.broadcast_to(excess, held.shape))
+    size = ordered_sum(one * one for one in meta())
+    explained = ordered_sum(own * mean for own, mean in zip(held.T, meta(), strict=True))
+    explained /= np.where(size > 0, size, 1.0)
+    found = ordered_sum(
+        (own - mean * explained) * gain
+        for own, mean, gain in zip(held.T, meta(), excess, strict=True)
+    )
     return np.where(others, rounded(found), np.nan)
 
 
-def _of_others(rows: FloatArray) -> FloatArray:
-    """Sum of all rows but one, for each; added up, since a difference would lose a small rest."""
-    before, after = np.zeros_like(rows), np.zeros_like(rows)
-    before[1:] = np.cumsum(rows[:-1], axis=0)
-    after[:-1] = np.cumsum(rows[:0:-1], axis=0)[::-1]
-    return np.asarray(before + after)
-
-
-def _dot(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Dot products of rows, added in the order of the tickers."""
-    return ordered_sum(one * other for one, other in zip(first.T, second.T, strict=True))
+def _of_others(one: FloatArray) -> FloatArray:
+    """Sum of all but one, for each; added up, since a difference would lose a small rest."""
+    before, after = np.zeros_like(one), np.zeros_like(one)
+    np.cumsum(one[:-1], out=before[1:])
+    np.cumsum(one[:0:-1], out=after[-2::-1])
+    before += after
+    return before

@@ -11,7 +11,11 @@ from quanta_pipelines.protocol.integrity.active_returns import ActiveReturns
 from quanta_pipelines.protocol.integrity.holdings import Holdings
 from quanta_pipelines.protocol.integrity.ordered import rounded
 from quanta_pipelines.protocol.integrity.precedence import FIRST, SECOND, precedence
-from quanta_pipelines.protocol.integrity.similarity import Strongest, correlated_blocks
+from quanta_pipelines.protocol.integrity.similarity import (
+    Strongest,
+    correlated_blocks,
+    together,
+)
 from quanta_pipelines.protocol.metrics import BoolArray, FloatArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
@@ -64,7 +68,7 @@ def originality_table(
     """
     strongest = Strongest(len(holdings.hotkeys))
     above = params.scoring.originality_correlation_threshold
-    for pairs in correlated_blocks(active.values, above=above, params=params):
+    for pairs in together(correlated_blocks(active.values, above=above, params=params)):
         found = precedence(holdings, pairs.first, pairs.second, params)
         for who, row, other in (
             (SECOND, pairs.first, pairs.second),

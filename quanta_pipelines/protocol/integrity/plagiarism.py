@@ -3,7 +3,8 @@
 A suspicion opens a case with its evidence; whether it is plagiarism an operator decides.
 """
 
-from itertools import product
+from functools import cached_property
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ from quanta_pipelines.protocol.integrity.holdings import (
     shared_units,
 )
 from quanta_pipelines.protocol.integrity.ordered import rounded
+from quanta_pipelines.protocol.integrity.overlap import overlapping_blocks
 from quanta_pipelines.protocol.integrity.precedence import FIRST, committed_first
-from quanta_pipelines.protocol.integrity.similarity import overlapping_blocks
 from quanta_pipelines.protocol.metrics import FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
@@ -66,12 +67,13 @@ def plagiarism_evidence(holdings: Holdings, params: ProtocolParams = QUANTA) -> 
     """
     rules, last = params.security, len(holdings.epoch_ids)
     window = range(max(0, last - rules.plagiarism_window), last)
+    books = _Books(holdings, params)
     # Who copies in 3 of 4 epochs copies in one of the last 2: only such pairs are looked at before
     searched = rules.plagiarism_window - rules.plagiarism_epochs + 1
-    candidates = [_candidates(holdings, epoch, params) for epoch in window[-searched:]]
+    candidates = [_candidates(books, epoch) for epoch in window[-searched:]]
     pairs = pd.concat([_EMPTY, *candidates])[["later", "earlier"]].drop_duplicates()
     copies = [
-        _copies(holdings, epoch, epoch - lag, pairs, params)
+        _copies(books, epoch, epoch - lag, pairs)
         for epoch, lag in product(window, range(rules.plagiarism_max_lag + 1))
         if epoch >= lag
     ]
@@ -96,25 +98,51 @@ _EMPTY = pd.DataFrame(
 )
 
 
-def _candidates(holdings: Holdings, epoch: int, params: ProtocolParams) -> pd.DataFrame:
-    """Pairs that may be copies at some lag: one product with all that the other held lately.
+class _Books:
+    """Holdings of the epochs that are asked about, each worked out once."""
+
+    def __init__(self, holdings: Holdings, params: ProtocolParams) -> None:
+        self.holdings, self.params = holdings, params
+        self._held: dict[int, sparse.csr_array] = {}
+        self._originals: dict[int, sparse.csr_array] = {}
+
+    def held(self, epoch: int) -> sparse.csr_array:
+        """1 where a ticker is held at 1 % or more."""
+        if epoch not in self._held:
+            self._held[epoch] = self.holdings.held(epoch, self.params)
+        return self._held[epoch]
+
+    def originals(self, epoch: int) -> sparse.csr_array:
+        """The same for the first few holders of each portfolio, and nothing for the rest."""
+        if epoch not in self._originals:
+            first = _first_holders(self.holdings.units[epoch], self._line, self.params)
+            self._originals[epoch] = sparse.csr_array(first @ self.held(epoch))
+        return self._originals[epoch]
+
+    @cached_property
+    def _line(self) -> IntArray:
+        """Miners by their first commitment ever, then by hotkey."""
+        names = self.holdings.hotkeys.argsort().argsort()
+        return np.lexsort((names, self.holdings.committed_at.min(axis=0)))
+
+
+def _candidates(books: _Books, epoch: int) -> pd.DataFrame:
+    """Pairs that may be copies at some lag: one search in all that the other held lately.
 
     Whoever shares enough tickers with one of the other's portfolios shares as many with their
     union; the smallest of them is the size that counts.
     """
-    earlier = [
-        _first_holders(holdings, before, params) @ holdings.held(before, params)
-        for before in range(max(0, epoch - params.security.plagiarism_max_lag), epoch + 1)
-    ]
+    oldest = max(0, epoch - books.params.security.plagiarism_max_lag)
+    earlier = [books.originals(before) for before in range(oldest, epoch + 1)]
     union = sparse.csr_array(sum(earlier[1:], start=earlier[0]))
     union.data = np.ones_like(union.data)
     sizes = np.array([np.diff(matrix.indptr) for matrix in earlier], dtype=np.int64)
     smallest = np.where(sizes > 0, sizes, np.iinfo(np.int64).max).min(axis=0)
     blocks = overlapping_blocks(
-        holdings.held(epoch, params),
+        books.held(epoch),
         union,
         earlier_sizes=np.where(sizes.any(axis=0), smallest, 0),
-        params=params,
+        params=books.params,
     )
     found = [(i, j) for i, j, _ in blocks]
     empty = np.zeros(0, dtype=np.int64)
@@ -122,21 +150,15 @@ def _candidates(holdings: Holdings, epoch: int, params: ProtocolParams) -> pd.Da
     return pd.DataFrame({"later": later, "earlier": other})
 
 
-def _copies(
-    holdings: Holdings,
-    epoch: int,
-    before: int,
-    pairs: pd.DataFrame,
-    params: ProtocolParams,
-) -> pd.DataFrame:
+def _copies(books: _Books, epoch: int, before: int, pairs: pd.DataFrame) -> pd.DataFrame:
     """Which of some pairs have portfolios of two epochs that are alike."""
-    later, originals = holdings.held(epoch, params), _first_holders(holdings, before, params)
-    earlier = originals @ holdings.held(before, params)
+    holdings, rules = books.holdings, books.params.security
+    later, earlier = books.held(epoch), books.originals(before)
     sizes = np.diff(later.indptr), np.diff(earlier.indptr)
     in_use = _in_use(later, earlier)
-    i, j, shared = _overlapping(later, earlier, pairs, params)
+    i, j, shared = _overlapping(later, earlier, pairs, books.params)
     units = shared_units(holdings.units[epoch], holdings.units[before], i, j)
-    alike = units >= in_units(params.security.plagiarism_shared_weight)
+    alike = units >= in_units(rules.plagiarism_shared_weight)
     i, j, shared, units = i[alike], j[alike], shared[alike], units[alike]
     one, other = sizes[0][i].astype(np.int64), sizes[1][j].astype(np.int64)
     chance = overlap_log10_chance(np.full(len(i), in_use), one, other, shared)
@@ -153,7 +175,7 @@ def _copies(
             "log10_chance": chance,
         }
     )
-    unlikely: pd.DataFrame = table[chance < np.log10(params.security.plagiarism_chance)]
+    unlikely: pd.DataFrame = table[chance < np.log10(rules.plagiarism_chance)]
     return unlikely
 
 
@@ -169,23 +191,24 @@ def _overlapping(
     return i[holds], j[holds], shared[holds]
 
 
-def _first_holders(holdings: Holdings, epoch: int, params: ProtocolParams) -> sparse.csr_array:
+def _first_holders(
+    units: sparse.csr_array, line: IntArray, params: ProtocolParams
+) -> sparse.csr_array:
     """A diagonal of 1 for the first few holders of each portfolio of an epoch, 0 for the rest.
 
-    Whoever is first came first by its first commitment ever, then by hotkey. A thousand copies of
-    one portfolio would otherwise make a million pairs.
+    ``line`` are the miners, who was first in front. A thousand copies of one portfolio would
+    otherwise make a million pairs.
     """
-    units = holdings.units[epoch]
-    cells = zip(
-        np.split(units.indices, units.indptr[1:-1]),
-        np.split(units.data, units.indptr[1:-1]),
-        strict=True,
-    )
-    texts = [column.tobytes() + weight.tobytes() for column, weight in cells]
-    portfolio = pd.factorize(pd.Index(texts, dtype=object))[0]
-    order = np.lexsort((holdings.hotkeys.argsort().argsort(), holdings.committed_at.min(axis=0)))
-    place = pd.Series(portfolio[order]).groupby(portfolio[order]).cumcount().to_numpy()
-    chosen = np.sort(order[place < params.security.plagiarism_originals])
+    ends = units.indptr.tolist()
+    names, weights = (memoryview(cells).cast("B") for cells in (units.indices, units.data))
+    wide, deep = units.indices.itemsize, units.data.itemsize
+    texts = [
+        (bytes(names[a * wide : b * wide]), bytes(weights[a * deep : b * deep]))
+        for a, b in pairwise(ends)
+    ]
+    portfolio = pd.factorize(pd.Series(texts, dtype=object))[0]
+    place = pd.Series(portfolio[line]).groupby(portfolio[line]).cumcount().to_numpy()
+    chosen = np.sort(line[place < params.security.plagiarism_originals])
     n = units.shape[0]
     ones = np.ones(len(chosen), dtype=np.int32)
     return sparse.csr_array((ones, (chosen, chosen)), shape=(n, n))

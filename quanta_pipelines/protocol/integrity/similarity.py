@@ -1,16 +1,14 @@
-"""Which miners move alike, and which hold the same names, without a table of all pairs.
+"""Which miners move alike, without a table of all pairs.
 
-Blocks of a single-precision product, or of a sparse one, find the candidates. Each candidate is
-then computed again in double precision and a fixed order, so that no number depends on the size of
-a block, on the BLAS or on its threads. What a similar pair means lives in the modules beside this.
+Blocks of a single-precision product find the candidates. Each candidate is then computed again in
+double precision and a fixed order, so that no number depends on the size of a block, on the BLAS or
+on its threads. What a similar pair means lives in the modules beside this.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import sparse
 
 from quanta_pipelines.protocol.errors import InvalidIntegrityInput
 from quanta_pipelines.protocol.integrity.active_returns import NOTHING_LEFT, require_histories
@@ -19,7 +17,6 @@ from quanta_pipelines.protocol.metrics import BoolArray, FloatArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 BLOCK = 1024  # rows at a time; a block of products fits a processor's cache
-CELLS = 2**23  # of a block of the sparse product
 # Single precision errs by less than 1e-5 on 252 products of unit vectors
 MARGIN = 1e-4
 
@@ -130,6 +127,18 @@ def collected(parts: Iterable[Pairs]) -> Pairs:
     return Pairs(first[order], second[order], value[order])
 
 
+def together(parts: Iterable[Pairs], least: int = 2**16) -> Iterator[Pairs]:
+    """The same pairs in fewer parts, of at least so many but for the last."""
+    waiting = list[Pairs]()
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= least:
+            yield collected(waiting)
+            waiting = []
+    if waiting:
+        yield collected(waiting)
+
+
 def _standardised(series: FloatArray) -> FloatArray:
     """Columns of ``[n, p]`` with mean 0 and length 1; all 0 where a column does not vary."""
     centred = series - ordered_sum(series) / len(series)
@@ -165,46 +174,3 @@ def ordered_dot_at(unit: FloatArray, i: IntArray, j: IntArray) -> FloatArray:
 
 def _ordered(one: IntArray, other: IntArray, value: FloatArray) -> Pairs:
     return Pairs(np.minimum(one, other), np.maximum(one, other), value)
-
-
-# Tickers
-
-
-def overlapping_blocks(
-    later: sparse.csr_array,
-    earlier: sparse.csr_array,
-    *,
-    earlier_sizes: IntArray | None = None,
-    params: ProtocolParams = QUANTA,
-) -> Iterator[tuple[IntArray, IntArray, IntArray]]:
-    """Pairs whose held tickers overlap by at least 90 % of the smaller portfolio, in parts.
-
-    Both are ``[p, k]`` with 1 where a ticker is held and no stored zero. Gives rows of ``later``,
-    rows of ``earlier`` and the number of shared tickers, exact; every ordered pair of two different
-    rows is looked at. Where both are the same object, each pair comes once, the lower row first.
-    ``earlier_sizes`` replaces the number of tickers of each row of ``earlier``.
-    """
-    threshold = params.security.ticker_overlap_threshold
-    share, of = threshold.as_integer_ratio()
-    itself = later is earlier
-    sizes = [np.diff(matrix.indptr).astype(np.int64) for matrix in (later, earlier)]
-    if earlier_sizes is not None:
-        sizes[1] = earlier_sizes
-    held = np.concatenate(sizes)
-    least = math.ceil(threshold * int(held[held > 0].min())) if held.any() else 1
-    columns = sparse.csr_array(earlier.T)
-    step = max(1, CELLS // max(1, earlier.shape[0]))
-    for top in range(0, later.shape[0], step):
-        beside = sparse.csr_array(earlier[top:].T) if itself else columns
-        shared = sparse.csr_array(later[top : top + step] @ beside)
-        at = np.flatnonzero(shared.data >= least)
-        i = top + np.searchsorted(shared.indptr, at, side="right") - 1
-        j, count = shared.indices[at] + (top if itself else 0), shared.data[at].astype(np.int64)
-        smaller = np.minimum(sizes[0][i], sizes[1][j])
-        holds = (count * of >= smaller * share) & ((i < j) if itself else (i != j))
-        yield _by_rows(i[holds], j[holds], count[holds])
-
-
-def _by_rows(i: IntArray, j: IntArray, count: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    order = np.lexsort((j, i))
-    return i[order].astype(np.int64), j[order].astype(np.int64), count[order].astype(np.int64)
