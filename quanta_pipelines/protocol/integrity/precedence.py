@@ -19,15 +19,25 @@ def first_epochs(
 ) -> IntArray:
     """First epoch in which ``i[q]`` committed what ``j[q]`` holds in the last one: ``[q]``.
 
-    That is a sum of min weights of at least 0.50. The number of epochs where it never did.
+    That is a sum of min weights of at least 0.50. The number of epochs where it never did, or where
+    ``j[q]`` itself had committed in an epoch before something at least as like what it holds now:
+    nobody is later than its own copy.
     """
     least = in_units(params.security.precedence_shared_weight)
-    found = np.full(len(i), len(holdings.epoch_ids), dtype=np.int64)
+    never, now = len(holdings.epoch_ids), holdings.units[-1]
+    found, reached = np.full(len(i), never, dtype=np.int64), np.zeros(len(i), dtype=np.int64)
     open_ = np.arange(len(i))
     for epoch, units in enumerate(holdings.units):
-        alike = shared_units(units, holdings.units[-1], i[open_], j[open_]) >= least
-        found[open_[alike]] = epoch
+        shared = shared_units(units, now, i[open_], j[open_])
+        alike = shared >= least
+        found[open_[alike]], reached[open_[alike]] = epoch, shared[alike]
         open_ = open_[~alike]
+    claimed = np.flatnonzero((found > 0) & (found < never))
+    for epoch, units in enumerate(holdings.units):
+        claimed = claimed[found[claimed] > epoch]
+        own = shared_units(units, now, j[claimed], j[claimed]) >= reached[claimed]
+        found[claimed[own]] = never
+        claimed = claimed[~own]
     return found
 
 
@@ -36,8 +46,8 @@ def precedence(
 ) -> npt.NDArray[np.int8]:
     """Who of each pair was earlier: ``FIRST`` (i), ``SECOND`` (j) or ``NEITHER``.
 
-    The earlier one first committed a portfolio like the other's current one. Both in the same
-    epoch, or neither ever: neither.
+    The earlier one first committed a portfolio like the other's current one, before the other did.
+    Both in the same epoch, or neither ever: neither.
     """
     one, other = first_epochs(holdings, i, j, params), first_epochs(holdings, j, i, params)
     return _sign(one, other)
