@@ -18,6 +18,7 @@ from quanta_pipelines.api.middleware import (
 )
 from quanta_pipelines.api.monitoring import service_log
 from quanta_pipelines.api.pages import KeptPages, Pages
+from quanta_pipelines.api.platform_figures import PlatformFigures
 from quanta_pipelines.api.problems import HANDLED, answer
 from quanta_pipelines.api.rate_limits import RateLimits
 from quanta_pipelines.api.routes import (
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         chosen.rate_per_address, chosen.rate_per_hotkey, chosen.redis_url.get_secret_value()
     )
     services = Services(chosen, limits, service_log(chosen.log_level))
+    services.monitoring.registry.register(PlatformFigures(services))
     # a redirect would be built from whatever Host a caller names, and break its signature
     app = FastAPI(title="QUANTA API", version="1.0.0", lifespan=_lifespan, redirect_slashes=False)
     app.state.services = services

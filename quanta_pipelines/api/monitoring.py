@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
@@ -36,9 +36,6 @@ class Monitoring:
             "quanta_reveals", "Reveals by verdict.", ("verdict",), registry=self.registry
         )
         self.votes = Counter("quanta_votes", "Votes that were taken.", registry=self.registry)
-        self.settled = Gauge(
-            "quanta_settled_epochs", "Epochs in the published marts.", registry=self.registry
-        )
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         """Counts a request; its numbers are looked up once per route, method and status."""

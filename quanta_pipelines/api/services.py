@@ -74,7 +74,6 @@ class Services:
             if self._publication is None or self._publication.version != version:
                 self._publication = self.marts.load()
                 self._tables = {}
-                self.monitoring.settled.set(len(self._publication.epochs))
             return self._publication
 
     def table(

@@ -39,6 +39,6 @@ def detailed(response: Response, services: Using) -> DetailedHealthResponse:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def exposition(services: Using) -> Response:
-    """Counts and durations in Prometheus' text format."""
+def exposition(services: Using) -> Response:
+    """Counts, durations and how the platform stands, in Prometheus' text format."""
     return Response(services.monitoring.text(), media_type=CONTENT_TYPE_LATEST)
