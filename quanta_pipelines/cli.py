@@ -29,7 +29,7 @@ from quanta_pipelines import (
 )
 from quanta_pipelines.cli_cases import cases
 from quanta_pipelines.cli_disputes import dispute_group
-from quanta_pipelines.cli_operations import doctor
+from quanta_pipelines.cli_operations import doctor, prune
 from quanta_pipelines.cli_options import EpochId, EpochRange, json_option, restate_option
 from quanta_pipelines.cli_prices import prices
 from quanta_pipelines.cli_red_team import red_team
@@ -55,6 +55,7 @@ cli_analysis.register(main)
 cli_people.register(main)
 main.add_command(red_team)
 main.add_command(doctor)
+main.add_command(prune)
 cli_fleet.register(main)
 
 

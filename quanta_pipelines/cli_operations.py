@@ -46,3 +46,38 @@ def doctor(*, alert: bool, as_json: bool) -> None:
             click.echo(f"not told: {failure}", err=True)
     if problems:
         sys.exit(1)
+
+
+@click.command()
+@click.option("--run-days", type=click.IntRange(min=7), default=90, show_default=True)
+@click.option("--superseded", is_flag=True, help="Also versions that were published once.")
+@click.option("--yes", is_flag=True, help="Delete; without it nothing is deleted.")
+@json_option
+def prune(run_days: int, *, superseded: bool, yes: bool, as_json: bool) -> None:
+    """List what nobody needs again, with its bytes, and delete it with --yes.
+
+    Builds of marts, files and versions in the lake that a kill left behind, a day old; records of
+    runs that failed more than --run-days ago and were made good. With --superseded also published
+    versions that are not current and that no verdict rests on, ledgers excepted. Live quotes have
+    their own: quanta prices prune.
+    """
+    from quanta_pipelines.adapters.lake import Lake
+    from quanta_pipelines.backfill import recorded_instance
+    from quanta_pipelines.retention import Retention
+
+    settings, now = current_settings(), datetime.now(UTC)
+    chosen = Retention(Lake(settings.lake_root), settings.home, now, run_days, superseded)
+    with recorded_instance(settings) as instance:
+        found = list(chosen.leftovers(instance))
+        for each in found if yes else ():
+            each.delete()
+    total = sum(each.size for each in found)
+    if as_json:
+        rows = [{"kind": each.kind, "name": each.name, "bytes": each.size} for each in found]
+        said = {"deleted": yes, "count": len(found), "bytes": total, "leftovers": rows}
+        click.echo(json.dumps(said, indent=2))
+        return
+    for each in found:
+        click.echo(f"{each.size:>12,}  {each.kind:<15} {each.name}")
+    done = "deleted" if yes else "would be deleted: --yes does it"
+    click.echo(f"{total:>12,}  bytes of {len(found)} things {done}")
