@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +23,11 @@ import yaml
 from tests.fleet.one_box import PROGRAMS, PROJECT, free_port
 from tests.postgres_server import PostgresServer
 
-KINDS = ("run worker", "daemon", "webserver", "code server", "postgresql")
-MEAN_WAIT = 3.0  # seconds before a service is killed, drawn anew each time
+RUNS = "run worker"
+KINDS = (RUNS, "daemon", "webserver", "code server", "postgresql")
+MEAN_WAIT = 6.0  # seconds before a service is killed, drawn anew each time
 MOST_TABLES = 27  # of one epoch, between which its run worker is killed
-GIVES_UP = 120.0  # seconds after which a kill is drawn anew: no run came that far
+GIVES_UP = 45.0  # seconds after which the depth is drawn anew: no run came that far
 TEMPLATE = "chaos_signals"
 
 
@@ -214,50 +216,68 @@ def execute(url: str, statement: str) -> int:
 
 @dataclass
 class Killer:
-    """Kills from a deck with as many cards of each kind, in an order drawn from a seed."""
+    """Kills as often as a deck has cards of a kind, in an order drawn from a seed.
 
-    deck: list[str]
+    Services and runs are killed side by side: one may die while another is starting again.
+    """
+
+    services: list[str]
+    runs: int
     rng: np.random.Generator
     killed: list[tuple[str, int]] = field(default_factory=list)  # kind, tables of the run by then
 
     @classmethod
     def of(cls, kills: int, seed: int) -> "Killer":
         rng = np.random.default_rng(seed)
-        deck = [KINDS[at % len(KINDS)] for at in range(kills)]
-        return cls([str(kind) for kind in rng.permutation(deck)], rng)
+        each, kinds = kills // len(KINDS), [kind for kind in KINDS if kind != RUNS]
+        return cls([str(kind) for kind in rng.permutation(each * kinds)], each, rng)
 
-    def work(self, box: Box, done: threading.Event) -> None:
-        """Kills one after the other until the deck is used up or the backfill is over."""
-        while self.deck and not done.is_set():
-            if self._kill(box, self.deck[-1], done):
-                self.deck.pop()
+    @property
+    def is_done(self) -> bool:
+        return not self.services and not self.runs
 
-    def _kill(self, box: Box, kind: str, done: threading.Event) -> bool:
-        if kind == "run worker":
-            return self._kill_a_run(box, done)
-        if done.wait(self.rng.exponential(MEAN_WAIT)):
-            return False
-        tables = box.tables_done()
-        if kind == "postgresql":
-            if not box.postgres.is_up():
-                return False
-            box.postgres.kill()
-        elif box.services[kind].poll() is None:
-            box.services[kind].kill()
-        else:
-            return False
-        self.killed.append((kind, tables))
-        return True
+    @contextmanager
+    def at_work(self, box: Box) -> Iterator[None]:
+        """Kills until the deck is used up or the context is left."""
+        done = threading.Event()
+        threads = [
+            threading.Thread(target=work, args=(box, done, np.random.default_rng(seed)))
+            for work, seed in (
+                (self._kill_services, self.rng.integers(2**32)),
+                (self._kill_runs, self.rng.integers(2**32)),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
 
-    def _kill_a_run(self, box: Box, done: threading.Event) -> bool:
+    def _kill_services(self, box: Box, done: threading.Event, rng: np.random.Generator) -> None:
+        while self.services and not done.wait(rng.exponential(MEAN_WAIT)):
+            kind, tables = self.services[-1], box.tables_done()
+            if kind == "postgresql" and box.postgres.is_up():
+                box.postgres.kill()
+            elif kind != "postgresql" and box.services[kind].poll() is None:
+                box.services[kind].kill()
+            else:
+                continue  # it is down already: later
+            self.services.pop()
+            self.killed.append((kind, tables))
+
+    def _kill_runs(self, box: Box, done: threading.Event, rng: np.random.Generator) -> None:
         """Kills the run under way once it has published some tables, drawn each time."""
-        depth, until = int(self.rng.integers(0, MOST_TABLES)), time.monotonic() + GIVES_UP
-        while not done.wait(0.1) and time.monotonic() < until:
-            workers, tables = box.workers(), box.tables_done()
-            if workers and tables >= depth:
-                for pid in workers:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                self.killed.append(("run worker", tables))
-                return True
-        return False
+        while self.runs and not done.is_set():
+            depth, until = int(rng.integers(0, MOST_TABLES)), time.monotonic() + GIVES_UP
+            while not done.wait(0.2) and time.monotonic() < until:
+                workers, tables = box.workers(), box.tables_done()
+                if workers and tables >= depth:
+                    for pid in workers:
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                    self.runs -= 1
+                    self.killed.append((RUNS, tables))
+                    break
