@@ -17,7 +17,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from quanta_pipelines.local_launcher import WatchedRunLauncher, is_alive
 from quanta_pipelines.settings import PROJECT
 
-HERE = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/tmp/of-the-test"})}
+HERE = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "of-the-test"})}
 ELSEWHERE = {GRPC_INFO_TAG: json.dumps({"host": "code.example", "port": 4000})}
 
 
