@@ -20,7 +20,7 @@ from quanta_pipelines.checks import INVARIANTS
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "data.md"
-MARTS = PROJECT / "dbt_project" / "models" / "marts" / "marts.yml"
+MARTS = PROJECT / "dbt_project" / "models" / "marts"
 FORMS = {
     "epoch id": EPOCH_ID,
     "ticker": columns.TICKER,
@@ -43,7 +43,7 @@ OPENING = """\
 Written by [`make_data_dictionary.py`](make_data_dictionary.py) from
 [`data_contracts`](../data_contracts/tables.py), the
 [invariants](../quanta_pipelines/checks.py) and the
-[marts' YAML](../dbt_project/models/marts/marts.yml). Do not edit it:
+[marts' YAML](../dbt_project/models/marts). Do not edit it:
 `.venv/bin/python docs/make_data_dictionary.py` writes it again.
 
 The tables stand in the order in which an epoch runs. Each has one Parquet file per epoch,
@@ -73,9 +73,10 @@ def _lines() -> Iterator[str]:
             yield from _section(contract)
     yield from ("", "## marts", "")
     yield "Built by dbt over all settled epochs; published when every test has passed. One DuckDB"
-    yield "file holds both, and each is exported as Parquet."
-    for model in yaml.safe_load(MARTS.read_text())["models"]:
-        yield from _mart(model)
+    yield "file holds all, and each is exported as Parquet. Ready queries: [analyst.md](analyst.md)."
+    for page in sorted(MARTS.glob("*.yml")):
+        for model in yaml.safe_load(page.read_text()).get("models", ()):
+            yield from _mart(model)
     yield from ("", "Beside the marts, in the lake, for people: nothing is settled on it.")
     for contract in FOR_PEOPLE.values():
         yield from _section(contract)
@@ -104,12 +105,15 @@ def _mart(model: dict[str, Any]) -> Iterator[str]:
     statements = [
         (test["holds"]["name"], _code(test["holds"]["arguments"]["statement"]))
         for test in model["data_tests"]
-        if "holds" in test
+        if isinstance(test, dict) and "holds" in test
     ]
     yield from _list("Tests over its rows:", statements)
     yield ""
-    rows = [(_code(c["name"]), c["data_type"], c["description"]) for c in model["columns"]]
-    yield from _table(("column", "type", "meaning"), rows)
+    rows = [
+        (_code(c["name"]), c["data_type"], _code(c["config"]["meta"]["holds"]), c["description"])
+        for c in model["columns"]
+    ]
+    yield from _table(("column", "type", "holds in every row", "meaning"), rows)
 
 
 def _own_checks(contract: type[EpochTable]) -> list[Any]:

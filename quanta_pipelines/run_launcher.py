@@ -71,7 +71,7 @@ def _builds_marts(run: dg.DagsterRun) -> bool:
     """
     if run.job_name in PINNED_JOBS:
         return True
-    from quanta_pipelines.adapters.warehouse import DBT_PROJECT, model_names, parse_manifest
+    from quanta_pipelines.adapters.dbt_runs import DBT_PROJECT, model_names, parse_manifest
 
     manifest = parse_manifest(DBT_PROJECT / "target")
     models = {"epoch_pages", *(name for f in FOLDERS for name in model_names(manifest, f))}

@@ -98,3 +98,19 @@ def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert all(outcome.succeeded for outcome in outcomes), outcomes[-1].problems
     platform.store.close()
     return home
+
+
+@pytest.fixture(scope="session")
+def marts_home(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The eight settled epochs with their marts; never written to by a test."""
+    import shutil
+
+    from quanta_pipelines.adapters.warehouse import Warehouse
+    from quanta_pipelines.assets.marts import MARTS
+
+    home = Path(shutil.copytree(settled_home, tmp_path_factory.mktemp("marts") / "home"))
+    build = Warehouse(home / "warehouse").build(
+        str(home / "lake"), [epoch.id for epoch in SETTLED], MARTS
+    )
+    assert build.passed, [node for node in build.nodes if not node.passed]
+    return home

@@ -63,6 +63,23 @@ class AtomicFiles:
         names = (PurePosixPath(path).name for path in paths)
         return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
+    def tags(self, folder: str, suffix: str) -> dict[str, str]:
+        """What changes with a file's bytes, by stem, for a folder's files: one listing, no reading.
+
+        S3's ETag; of a folder's file its size and when it was written.
+        """
+        try:
+            found = self.system.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            PurePosixPath(each["name"]).name.removesuffix(suffix): str(
+                each.get("ETag") or f"{each['size']} {each.get('mtime', each.get('created'))!r}"
+            )
+            for each in found
+            if each["type"] == "file" and each["name"].endswith(suffix)
+        }
+
     def write(self, name: str, data: bytes) -> None:
         """Put ``data`` there; a file that already holds it is not touched."""
         with suppress(FileNotFoundError):

@@ -71,7 +71,7 @@ class PublishedMarts:
                 return (
                     connection.execute("from leaderboard").df(),
                     connection.execute("from epochs").df(),
-                    connection.execute("from network").df(),
+                    connection.execute("from network_by_epoch").df(),
                     connection.execute("from integrity_report").df(),
                 )
             except duckdb.CatalogException as absent:

@@ -68,18 +68,28 @@ def to_parquet(frame: pd.DataFrame, table: str, stamps: Mapping[str, str]) -> by
         pa.Array.from_pandas(frame[spec.name].reset_index(drop=True), type=spec.type)
         for spec in fields
     ]
+    return _written(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), stamps)
+
+
+def arrow_to_parquet(rows: pa.Table) -> bytes:
+    """Rows of a database as a Parquet file: the same bytes for the same rows in the same order."""
+    return _written(rows.combine_chunks().replace_schema_metadata(None), {})
+
+
+def _written(rows: pa.Table, stamps: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     with pq.ParquetWriter(
         buffer,
-        schema := pa.schema(fields),
+        rows.schema,
         compression="zstd",
         compression_level=3,
         version="2.6",
         data_page_version="1.0",
         store_schema=False,  # a copy of the schema in Arrow's own format, which may change
     ) as writer:
-        writer.write_table(pa.Table.from_arrays(arrays, schema=schema), ROW_GROUP_ROWS)
-        writer.add_key_value_metadata(dict(stamps))
+        writer.write_table(rows, ROW_GROUP_ROWS)
+        if stamps:
+            writer.add_key_value_metadata(dict(stamps))
     return buffer.getvalue()
 
 

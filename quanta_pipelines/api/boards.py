@@ -141,7 +141,7 @@ def tier_of(value: Any) -> Tier | None:
 
 
 def _network_row(publication: Publication, epoch_id: str) -> "pd.Series[Any]":
-    """An epoch's row of the mart ``network``, which has one wherever ``epochs`` has."""
+    """An epoch's row of the mart ``network_by_epoch``, which has one wherever ``epochs`` has."""
     return publication.network[publication.network["epoch_id"] == epoch_id].iloc[0]
 
 

@@ -9,7 +9,7 @@ from dagster_dbt import DagsterDbtTranslator, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.warehouse import (
+from quanta_pipelines.adapters.dbt_runs import (
     DBT_PROJECT,
     Build,
     NodeResult,
@@ -66,7 +66,10 @@ TRANSLATOR = QuantaTranslator()
 def marts(
     context: dg.AssetExecutionContext,
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Builds the marts over all epochs that passed their gates; publishes them when tests pass."""
+    """Builds the marts over all epochs that passed their gates; publishes them when tests pass.
+
+    Epochs before the first that is new or changed keep the rows that are published.
+    """
     platform: Platform = context.resources.platform
     states = epoch_states(platform)
     settled = [state.epoch_id for state in states if state.published]
@@ -74,7 +77,12 @@ def marts(
         raise dg.Failure("no epoch is settled yet: run an epoch first", allow_retries=False)
     left_out = {state.epoch_id: state.waiting_for for state in states if not state.published}
     build = platform.warehouse.build(platform.lake.root, settled, MARTS)
-    yield from _reported(build, {"epochs": len(settled), "epochs left out": left_out})
+    metadata = {
+        "epochs": len(settled),
+        "epochs built": len(build.epochs),
+        "epochs left out": left_out,
+    }
+    yield from _reported(build, metadata)
 
 
 def _reported(

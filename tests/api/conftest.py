@@ -21,7 +21,6 @@ from fastapi import FastAPI
 from quanta_pipelines.adapters.hotkey_file import HotkeyPair
 from quanta_pipelines.adapters.request_signing import signing_headers
 from quanta_pipelines.adapters.signal_store import SignalStore
-from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.api import create_app
 from quanta_pipelines.api.head_limit import BoundedHead
 from quanta_pipelines.api.services import Services
@@ -187,17 +186,13 @@ def service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
 
 
 @pytest.fixture(scope="session")
-def published_home(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The settled epochs with their marts, built as the graph builds them."""
-    from quanta_pipelines.assets.marts import MARTS
+def published_home(marts_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The settled epochs with their marts and pages, as the graph publishes them."""
     from quanta_pipelines.publication import publish_pages
 
-    home = tmp_path_factory.mktemp("published") / "home"
-    shutil.copytree(settled_home, home)
-    settled = [epoch.id for epoch in SETTLED]
-    assert Warehouse(home / "warehouse").build(str(home / "lake"), settled, MARTS).passed
+    home = Path(shutil.copytree(marts_home, tmp_path_factory.mktemp("published") / "home"))
     platform = platform_at(home)
-    assert all(each.page for each in publish_pages(platform, settled))
+    assert all(each.page for each in publish_pages(platform, [epoch.id for epoch in SETTLED]))
     platform.store.close()
     return home
 

@@ -24,7 +24,7 @@ def marts(published_home: Path) -> dict[str, pd.DataFrame]:
     """The marts from their Parquet exports; the service reads the DuckDB file."""
     return {
         name: pd.read_parquet(published_home / "warehouse" / f"{name}.parquet")
-        for name in ("leaderboard", "epochs", "network")
+        for name in ("leaderboard", "epochs", "network_by_epoch")
     }
 
 
@@ -75,7 +75,7 @@ def test_totals_are_over_the_whole_epoch(
     assert page["median_score"] == pytest.approx(rows["composite"].median(), abs=5.1e-7)
     first = rows[rows["rank"] == 1]["return_30d"].iloc[0]
     assert same(page["top_performer_return"], first)
-    totals = marts["network"].set_index("epoch_id").loc[LAST]
+    totals = marts["network_by_epoch"].set_index("epoch_id").loc[LAST]
     for name, column in (
         ("avg_return_7d", "mean_return_7d"),
         ("top_performer_return", "first_return_30d"),
@@ -149,11 +149,11 @@ def test_marts_of_an_earlier_version_are_said(published_home: Path, tmp_path: Pa
     database = tmp_path / "warehouse" / "quanta.duckdb"
     database.write_bytes((published_home / "warehouse" / "quanta.duckdb").read_bytes())
     with duckdb.connect(str(database)) as connection:
-        connection.execute("drop table network")
+        connection.execute("drop table network_by_epoch")
     with serving(settings(tmp_path)) as outdated:
         for target in (BOARD, f"{BOARD}/{key('a').hotkey}", "/v1/metrics/network"):
             problem = refused(outdated.get(target), 503, "tables_unavailable")
-            assert "network does not exist" in problem["detail"]
+            assert "network_by_epoch does not exist" in problem["detail"]
             assert "build them again" in problem["detail"]
         health = outdated.get("/health/detailed")
         assert health.status_code == 503
@@ -185,7 +185,7 @@ def test_a_new_publication_is_seen_at_once(published_home: Path, tmp_path: Path)
         built.write_bytes(database.read_bytes())
         with duckdb.connect(str(built)) as connection:
             connection.execute("delete from leaderboard where rank > 3")
-            connection.execute("update network set n_miners = 3")
+            connection.execute("update network_by_epoch set n_miners = 3")
         built.replace(database)  # as the warehouse publishes
         after = changing.get(BOARD, headers={"If-None-Match": before.headers["ETag"]})
         assert after.status_code == 200
@@ -364,7 +364,7 @@ def test_network_totals(published: Service, published_home: Path) -> None:
 def test_means_and_counts_are_cells_of_the_mart(
     published: Service, marts: dict[str, pd.DataFrame]
 ) -> None:
-    table = marts["network"].set_index("epoch_id")
+    table = marts["network_by_epoch"].set_index("epoch_id")
     served = published.get("/v1/metrics/network").json()
     for name, column in (
         ("network_avg_return_30d", "mean_return_30d"),
@@ -390,7 +390,7 @@ def test_what_a_mart_says_is_served_and_nothing_computed_beside_it(
     database.write_bytes((published_home / "warehouse" / "quanta.duckdb").read_bytes())
     with duckdb.connect(str(database)) as connection:
         connection.execute(
-            "update network set n_miners = 901, n_top_tier = 902, mean_return_7d = 0.903, "
+            "update network_by_epoch set n_miners = 901, n_top_tier = 902, mean_return_7d = 0.903, "
             "mean_return_30d = null, top_10_mean_return_30d = 0.904, first_return_30d = 0.905, "
             "n_validators = 906, stake_rao = 907, rewards_to_date_rao = 908, "
             "burned_to_date_rao = 909"

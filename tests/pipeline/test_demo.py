@@ -100,7 +100,13 @@ def test_a_second_demo_changes_no_byte(demo: Demo) -> None:
         "warehouse/epochs.parquet",
         "warehouse/integrity_report.parquet",
         "warehouse/leaderboard.parquet",
-        "warehouse/network.parquet",
+        "warehouse/ledger_balances.parquet",
+        "warehouse/miners.parquet",
+        "warehouse/network_by_epoch.parquet",
+        "warehouse/pools.parquet",
+        "warehouse/price_quality.parquet",
+        "warehouse/rewards_history.parquet",
+        "warehouse/validators.parquet",
     }
     assert after == before
 

@@ -1,7 +1,5 @@
 with
 
-settled as (select * from {{ settled_epochs() }}),
-
 standings as (
     select
         epoch_id,
@@ -9,7 +7,7 @@ standings as (
         count(*) filter (where standing = 'provisional') as n_provisional,
         count(*) filter (where standing = 'unranked') as n_unranked,
         count(*) filter (where standing = 'unrevealed') as n_unrevealed,
-        round(avg(composite) filter (where standing = 'ranked'), 6) as mean_composite,
+        {{ mean('composite', "standing = 'ranked'") }} as mean_composite,
         round(median(composite) filter (where standing = 'ranked'), 6) as median_composite,
         round(max(composite) filter (where standing = 'ranked'), 6) as best_composite,
     from {{ ref('stg_scores') }}
@@ -49,21 +47,6 @@ prices as (
     group by all
 ),
 
-taken_back as (
-    select
-        epoch_id,
-        reverses as entry,
-    from {{ ref('stg_ledger_entries') }}
-    where reverses is not null
-),
-
-counting as (
-    select entries.*
-    from {{ ref('stg_ledger_entries') }} as entries
-    left join taken_back using (epoch_id, entry)
-    where entries.reverses is null and taken_back.entry is null
-),
-
 movements as (
     select
         epoch_id,
@@ -81,13 +64,13 @@ movements as (
         {{ moved("reason = 'fee_burned'") }} as fees_burned_rao,
         {{ moved("reason = 'fee'") }} as fees_to_treasury_rao,
         {{ moved("reason = 'carry_out'") }} as carry_out_rao,
-    from counting
+    from {{ ref('int_standing_entries') }}
     group by all
 ),
 
 totals as (
     select
-        settled.epoch_id,
+        prices.epoch_id,
         prices.n_sessions,
         prices.n_tickers,
         standings.* exclude (epoch_id),
@@ -97,8 +80,7 @@ totals as (
         movements.* exclude (epoch_id),
         movements.rewards_rao + movements.antes_returned_rao as distributed_rao,
         movements.antes_burned_rao + movements.fees_burned_rao as burned_rao,
-    from settled
-    inner join prices using (epoch_id)
+    from prices
     left join standings using (epoch_id)
     left join votes using (epoch_id)
     left join agreed using (epoch_id)

@@ -20,14 +20,23 @@ horizons as (
     group by all
 ),
 
+percentiles as (
+    select
+        epoch_id,
+        hotkey,
+        percentile,
+    from consensus
+    {{ and_earlier('epoch_id, hotkey, percentile') }}
+),
+
 track_record as (
     select
         epoch_id,
         hotkey,
-        count(*) over earlier as epochs_participated,
-        round(avg(percentile) over earlier, 6) as average_percentile,
-    from consensus
-    window earlier as (
+        count(*) over so_far as epochs_participated,
+        {{ mean('percentile', over='so_far') }} as average_percentile,
+    from percentiles
+    window so_far as (
         partition by hotkey
         order by epoch_id
         rows between unbounded preceding and current row

@@ -2,6 +2,7 @@
 {% test related(model, to, columns) %}
 select {{ columns | join(', ') }}
 from {{ model }}
+where {{ is_built('epoch_id') }}
 except
 select {{ columns | join(', ') }}
 from {{ to }}

@@ -1,0 +1,1 @@
+{{ settled('pool_payouts') }}
