@@ -4,7 +4,15 @@ from typing import Any
 
 import dagster as dg
 
-from quanta_pipelines import alerting, automation, fleet_jobs, opening, price_sensor, recovery
+from quanta_pipelines import (
+    alerting,
+    automation,
+    fleet_jobs,
+    opening,
+    price_sensor,
+    recovery,
+    weight_sending,
+)
 from quanta_pipelines.assets import (
     consensus,
     integrity,
@@ -37,6 +45,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.settle_job,
             automation.marts_job,
             automation.quality_job,
+            weight_sending.weights_job,
             *fleet_jobs.JOBS,
         ],
         schedules=[
@@ -48,11 +57,13 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.epoch_settlement,
             recovery.epoch_close_again,
             recovery.epoch_settle_again,
+            weight_sending.epoch_weights,
         ],
         sensors=[price_sensor.live_quotes_sensor, alerting.alerts_sensor],
         resources={
             "platform": platform_from_settings,
             "live_quotes": price_sensor.live_quotes_from_settings,
+            "chain": weight_sending.chain_from_settings,
             "alert_outbox": alerting.outbox_from_settings,
             "io_manager": NoValues(),
             **overrides,

@@ -109,6 +109,12 @@ def newest_closed(platform: Platform, now: dt.datetime) -> Epoch | None:
     return next((epoch for epoch in weeks if settles_at(epoch, platform.params) <= now), None)
 
 
+def newest_paid(platform: Platform, now: dt.datetime) -> Epoch | None:
+    """The newest epoch with a ledger."""
+    weeks = _back_from(Epoch.containing(now.date()), platform.genesis)
+    return next((epoch for epoch in weeks if is_paid(platform, epoch)), None)
+
+
 def broken_by_rule(platform: Platform, epoch: Epoch) -> str | None:
     """The first failed gate of closing that no other answer of a vendor can heal."""
     for table in CLOSING:

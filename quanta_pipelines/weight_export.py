@@ -11,6 +11,10 @@ from quanta_pipelines.protocol.errors import InvalidWeights
 from quanta_pipelines.resources import Platform
 
 
+class NothingToSend(InvalidWeights):
+    """An epoch without a row: nobody was agreed on, or the own validator did not vote."""
+
+
 @dataclass(frozen=True, slots=True)
 class WeightExport:
     """What ``set_weights`` or commit-reveal needs; ``salt`` is secret until the reveal."""
@@ -74,7 +78,7 @@ def _units(platform: Platform, epoch: Epoch) -> dict[str, int]:
         return {str(column): table[column].tolist() for column in table.columns}
 
     if not read("consensus")["hotkey"]:
-        raise InvalidWeights(f"the votes of {epoch} agree on nobody: the chain's weights stand")
+        raise NothingToSend(f"the votes of {epoch} agree on nobody: the chain's weights stand")
     if platform.params.tokenomics.emission_mode == "chain":
         paid = read("rewards")
         rows = zip(paid["hotkey"], paid["gross_rao"], strict=True)
@@ -85,5 +89,5 @@ def _units(platform: Platform, epoch: Epoch) -> dict[str, int]:
         str(name): int(str(units)) for who, name, units in cells if who == platform.own_validator
     }
     if not own:
-        raise InvalidWeights(f"{platform.own_validator} did not vote in {epoch}: nothing to send")
+        raise NothingToSend(f"{platform.own_validator} did not vote in {epoch}: nothing to send")
     return own

@@ -99,6 +99,13 @@ def kill_in_the_middle_of_a_run(fleet: Fleet, machine: str, work: "subprocess.Po
     return victim[0]
 
 
+def has_failed(fleet: Fleet, run_id: str) -> bool:
+    """Whether a run is known to have failed."""
+    server = Webserver(fleet.common["QUANTA_WEBSERVER_URL"])
+    runs = [run for stage in RETRIED for run in server.runs(STAGE_TAG, stage)]
+    return any(run.run_id == run_id and run.status == "FAILURE" for run in runs)
+
+
 def overlap(runs: list[RunState]) -> int:
     """How many pairs of runs were under way at the same time."""
     spans = sorted((r.started, r.ended) for r in runs if r.started and r.ended)
@@ -129,9 +136,12 @@ def test_a_fleet_that_loses_a_worker_publishes_the_bytes_of_one_machine(
         text=True,
     )
     lost = kill_in_the_middle_of_a_run(fleet, "first", work)
+    wait_until("the loss to be noticed", lambda: has_failed(fleet, lost))
+    fleet.start_worker("first", "quanta")  # another machine in its place
     said, problems = work.communicate(timeout=1800)
     assert work.returncode == 0, problems + said
     report = json.loads(said)
+    (tmp_path / "report.json").write_text(said)
 
     assert published(fleet.common["QUANTA_LAKE"]) == tables
     assert marts(fleet.folder / "second") == expected_marts
