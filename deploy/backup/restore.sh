@@ -14,7 +14,8 @@ for url in "$QUANTA_DATABASE_URL" "$QUANTA_DAGSTER_POSTGRES_URL"; do
     [ "$tables" = 0 ] || { echo "a database to restore into has $tables tables already" >&2; exit 1; }
 done
 "$python" "$here/lake_copy.py" "$folder/lake" "$QUANTA_LAKE"
-"$python" "$here/verify.py" "$QUANTA_LAKE"
+[ -n "$(find "$folder/lake" -name '*.parquet')" ] || empty=--empty-lake
+"$python" "$here/verify.py" "$QUANTA_LAKE" ${empty:+"$empty"}
 pg_restore --no-owner --exit-on-error --single-transaction --dbname="$QUANTA_DATABASE_URL" "$folder/signals.dump"
 pg_restore --no-owner --exit-on-error --single-transaction --dbname="$QUANTA_DAGSTER_POSTGRES_URL" "$folder/dagster.dump"
 echo "restored; now: quanta db upgrade, quanta audit --all, and build the marts"

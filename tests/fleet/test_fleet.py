@@ -138,7 +138,7 @@ def test_a_fleet_that_loses_a_worker_publishes_the_bytes_of_one_machine(
     lost = kill_in_the_middle_of_a_run(fleet, "first", work)
     wait_until("the loss to be noticed", lambda: has_failed(fleet, lost))
     fleet.start_worker("first", "quanta")  # another machine in its place
-    said, problems = work.communicate(timeout=1800)
+    said, problems = work.communicate(timeout=5400)
     assert work.returncode == 0, problems + said
     report = json.loads(said)
     (tmp_path / "report.json").write_text(said)
