@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui api test soak check lint format types imports definitions golden screenshot lock clean
+.PHONY: help setup demo ui api test soak check lint format types imports definitions docs golden screenshot lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ imports: setup
 definitions: setup
 	$(BIN)/dbt --quiet parse --project-dir dbt_project --profiles-dir dbt_project
 	$(BIN)/dagster definitions validate --log-level warning --workspace workspace.yaml
+
+docs: setup  ## Write dbt's page on the marts, var/warehouse/docs/index.html
+	$(BIN)/python docs/make_marts_page.py
 
 golden: setup  ## Write the golden tables again; look at the difference before you commit it
 	$(BIN)/python -m pytest -m "not soak" tests/golden tests/test_architecture.py tests/pipeline/test_market_faults.py tests/pipeline/test_http_faults.py --golden-update

@@ -62,14 +62,7 @@ def main_tables(lake: Path, copies: int) -> dict[str, pa.Table]:
 
 def _grown(name: str, frame: pd.DataFrame, keys: list[str], copies: int) -> pd.DataFrame:
     if "prices" in name:
-        many = -(-TICKERS // frame["ticker"].nunique())
-        names = ["Z" + "".join(letters) for letters in product(string.ascii_uppercase, repeat=3)]
-        old = sorted(frame["ticker"].unique())
-        parts = [
-            frame.assign(ticker=frame["ticker"].map(dict(zip(old, names[at::many], strict=False))))
-            for at in range(1, many)
-        ]
-        parts.append(frame)  # under their own names, as portfolios hold them
+        parts = _other_tickers(frame)
     elif name in ("validator_results", "validator_collusion"):
         parts = [frame]
     elif name == "integrity_cases":
@@ -90,11 +83,20 @@ def _grown(name: str, frame: pd.DataFrame, keys: list[str], copies: int) -> pd.D
     return whole
 
 
+def _other_tickers(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """The same prices under other names, and under their own, as portfolios hold them."""
+    many = -(-TICKERS // frame["ticker"].nunique())
+    names = ["Z" + "".join(letters) for letters in product(string.ascii_uppercase, repeat=3)]
+    old = sorted(frame["ticker"].unique())
+    maps = [dict(zip(old, names[at::many], strict=False)) for at in range(1, many)]
+    return [*(frame.assign(ticker=frame["ticker"].map(other)) for other in maps), frame]
+
+
 def _renamed(frame: pd.DataFrame, keys: list[str], at: int) -> pd.DataFrame:
     """The same rows of other miners, also where an account names them."""
     other = {key: _key(key, at) for key in keys}
     changed = frame.copy()
-    for column in frame.columns[frame.dtypes == object]:
+    for column in frame.select_dtypes(object).columns:
         values = {value: _with_key(str(value), other) for value in frame[column].dropna().unique()}
         changed[column] = frame[column].map(values)
     return changed
@@ -147,17 +149,15 @@ def milliseconds(run: Callable[[], object], repeat: int = 40) -> str:
 
 def look(warehouse: Warehouse, folder: Path, epoch: str) -> None:
     """The leaderboard's query on the published file, beside small Parquet files."""
-    with duckdb.connect(str(warehouse.database), read_only=True) as connection:
+    place = str(warehouse.database)
+    with duckdb.connect(place, read_only=True) as connection:
         rows = connection.execute("from leaderboard").to_arrow_table()
         click.echo(f"leaderboard: {len(rows):,} rows")
-        query = QUERY.format("leaderboard")
-        click.echo(
-            f"  published file, open: {milliseconds(lambda: connection.execute(query, [epoch]).fetchall())}"
-        )
+        click.echo(f"  published file, open: {asked(connection, 'leaderboard', epoch)}")
 
     def opened() -> object:
-        with duckdb.connect(str(warehouse.database), read_only=True) as fresh:
-            return fresh.execute(query, [epoch]).fetchall()
+        with duckdb.connect(place, read_only=True) as fresh:
+            return fresh.execute(QUERY.format("leaderboard"), [epoch]).fetchall()
 
     click.echo(f"  published file, opened for it: {milliseconds(opened)}")
     many = folder / "many"
@@ -166,14 +166,14 @@ def look(warehouse: Warehouse, folder: Path, epoch: str) -> None:
     for at in range(PEER_FILES):
         pq.write_table(rows.slice(at * size, size), many / f"{at:03}.parquet", compression="zstd")
     with duckdb.connect() as connection:
-        peer = QUERY.format(f"read_parquet('{many}/*.parquet')")
-        click.echo(
-            f"  {PEER_FILES} Parquet files: {milliseconds(lambda: connection.execute(peer, [epoch]).fetchall())}"
-        )
-        whole = QUERY.format(f"read_parquet('{warehouse.mart('leaderboard')}')")
-        click.echo(
-            f"  the one Parquet file: {milliseconds(lambda: connection.execute(whole, [epoch]).fetchall())}"
-        )
+        small, one = f"'{many}/*.parquet'", f"'{warehouse.mart('leaderboard')}'"
+        click.echo(f"  {PEER_FILES} Parquet files: {asked(connection, small, epoch)}")
+        click.echo(f"  the one Parquet file: {asked(connection, one, epoch)}")
+
+
+def asked(connection: duckdb.DuckDBPyConnection, source: str, epoch: str) -> str:
+    """The query on a table or on files, in words."""
+    return milliseconds(lambda: connection.execute(QUERY.format(source), [epoch]).fetchall())
 
 
 @click.command()

@@ -73,7 +73,7 @@ def _lines() -> Iterator[str]:
             yield from _section(contract)
     yield from ("", "## marts", "")
     yield "Built by dbt over all settled epochs; published when every test has passed. One DuckDB"
-    yield "file holds all, and each is exported as Parquet. Ready queries: [analyst.md](analyst.md)."
+    yield "file holds all, and each is exported as Parquet. Queries: [analyst.md](analyst.md)."
     for page in sorted(MARTS.glob("*.yml")):
         for model in yaml.safe_load(page.read_text()).get("models", ()):
             yield from _mart(model)

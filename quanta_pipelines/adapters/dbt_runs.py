@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import duckdb
@@ -22,6 +21,8 @@ from dbt.contracts.graph.manifest import Manifest
 
 DBT_PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 DATABASE = "build.duckdb"  # dbt names the database after its file, also in what it has parsed
+
+_PARSED: dict[str, Manifest] = {}  # the project's version, and the project
 
 
 class WarehouseError(RuntimeError):
@@ -58,7 +59,7 @@ def build_models(database: Path, lake_root: str, epochs: Sequence[str], target: 
     single models on made-up rows say nothing of the data, so they are left to the project's tests.
     """
     options = ["build", "--exclude-resource-type", "unit_test"]
-    result = _on_lake(options, database, lake_root, epochs, target, _parsed(target))
+    result = run_on_lake(options, database, lake_root, epochs, target, _parsed(target))
     if not isinstance(result.result, RunExecutionResult):
         raise WarehouseError(f"dbt did not run: {result.exception}") from result.exception
     return Build(node_results(result.result), tuple(epochs))
@@ -81,20 +82,21 @@ def node_results(run: RunExecutionResult) -> tuple[NodeResult, ...]:
 def write_docs(database: Path, lake_root: str, epochs: Sequence[str], target: Path) -> Path:
     """The project's documentation as one page, without references to the network."""
     options = ["docs", "generate", "--static"]
-    result = _on_lake(options, database, lake_root, epochs, target, None)
+    result = run_on_lake(options, database, lake_root, epochs, target)
     if not result.success:
         raise WarehouseError(f"dbt wrote no documentation: {result.exception}")
     return target / "static_index.html"
 
 
-def _on_lake(
+def run_on_lake(
     command: Sequence[str],
     database: Path,
     lake_root: str,
     epochs: Sequence[str],
     target: Path,
-    manifest: Manifest | None,
+    manifest: Manifest | None = None,
 ) -> dbtRunnerResult:
+    """One command of dbt, on a DuckDB file and the lake's files of these epochs."""
     locations = {
         "QUANTA_DBT_LAKE": lake_root,
         "QUANTA_DBT_EPOCHS": ",".join(epochs),
@@ -114,16 +116,15 @@ def _parsed(target: Path) -> Manifest:
     Parsing costs more than building. It rests on the project alone, not on where a build lies, so
     it is done once in a process, and what dbt keeps of it in ``target`` serves the next one.
     """
-    return _parsed_once(project_version(), target).deepcopy()
-
-
-@lru_cache(maxsize=1)
-def _parsed_once(version: str, target: Path) -> Manifest:  # noqa: ARG001 - it is the cache's key
-    with _environment({"QUANTA_DBT_BUILD": DATABASE}):
-        result = run_dbt(["parse"], target)
-    if not isinstance(result.result, Manifest):
-        raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
-    return result.result
+    version = project_version()
+    if version not in _PARSED:
+        with _environment({"QUANTA_DBT_BUILD": DATABASE}):
+            result = run_dbt(["parse"], target)
+        if not isinstance(result.result, Manifest):
+            raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
+        _PARSED.clear()
+        _PARSED[version] = result.result
+    return _PARSED[version].deepcopy()
 
 
 def parse_manifest(target: Path) -> Path:

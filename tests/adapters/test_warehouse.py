@@ -45,7 +45,9 @@ def build(home: Path) -> Built:
         event = instance.get_latest_materialization_event(dg.AssetKey("epochs"))
         made = event.asset_materialization if event else None
     platform.store.close()
-    return Built(outcome, {name: each.value for name, each in made.metadata.items()} if made else {})
+    return Built(
+        outcome, {name: each.value for name, each in made.metadata.items()} if made else {}
+    )
 
 
 def published(home: Path) -> dict[str, str]:
