@@ -65,11 +65,14 @@ def _grown(name: str, frame: pd.DataFrame, keys: list[str], copies: int) -> pd.D
         parts = _other_tickers(frame)
     elif name in ("validator_results", "validator_collusion"):
         parts = [frame]
-    elif name == "integrity_cases":
-        parts = [_renamed(frame, keys, 0)]
     else:
+        copies = 1 if name == "integrity_cases" else copies
         parts = [_renamed(frame, keys, at) for at in range(copies)]
-    whole = pd.concat(parts, ignore_index=True)
+    return _numbered(name, frame, pd.concat(parts, ignore_index=True), copies)
+
+
+def _numbered(name: str, frame: pd.DataFrame, whole: pd.DataFrame, copies: int) -> pd.DataFrame:
+    """Ranks go on from copy to copy; what is counted is counted anew."""
     for number in ("entry", "reveal_id"):
         if number in whole:
             whole[number] = range(1, len(whole) + 1)
