@@ -8,17 +8,22 @@ and MinIO have. A store without either could not keep two publishers apart and i
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, TypeAlias, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+Signature: TypeAlias = tuple[int, int, int] | str
+
+SETTLED_NS = 1_000_000_000  # age of a change from which on another one would show
 _BLOCK = 65_536  # bytes fetched at a time where only a footer is wanted
 _LOST = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404"}
 
@@ -35,7 +40,7 @@ class AtomicFiles:
 
     def path(self, name: str) -> str:
         """Where the file system finds ``name``."""
-        return f"{url_to_fs(self.root)[1].rstrip('/')}/{name}"
+        return f"{_inside(self.root)}/{name}"
 
     @property
     def locks(self) -> bool:
@@ -112,6 +117,21 @@ class AtomicFiles:
             return None
         return str(found.get("ETag", ""))
 
+    def signature(self, name: str) -> Signature | None:
+        """What changes whenever the file does, without reading it; ``None`` where nothing can say.
+
+        In a folder that is inode, size and time of change, but of a file that changed within the
+        last second nothing is said: a second change could look like the first. On S3 the ETag.
+        """
+        if self.locks:
+            try:
+                found = os.stat(self.path(name))  # noqa: PTH116 - of a path that is text
+            except FileNotFoundError:
+                return None
+            settled = time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS
+            return (found.st_ino, found.st_size, found.st_mtime_ns) if settled else None
+        return self.tag(name) or None
+
     def replace(self, name: str, data: bytes, tag: str | None) -> bool:
         """Put ``data`` there if it still has that tag; says whether it had."""
         if tag is None:
@@ -172,6 +192,12 @@ class AtomicFiles:
                 return "IfMatch" in condition and self.read(name) == data
             return False
         return True
+
+
+@lru_cache(maxsize=256)
+def _inside(root: str) -> str:
+    """The root as its own file system names it."""
+    return str(url_to_fs(root)[1]).rstrip("/")
 
 
 def _code(error: BaseException) -> str:

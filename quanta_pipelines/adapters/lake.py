@@ -17,9 +17,10 @@ from typing import IO
 import pandas as pd
 import pyarrow.parquet as pq
 
-from quanta_pipelines.adapters.atomic_files import AtomicFiles
+from quanta_pipelines.adapters.atomic_files import AtomicFiles, Signature
 from quanta_pipelines.adapters.code_version import code_version
-from quanta_pipelines.adapters.table_format import content_hash, from_parquet, to_parquet
+from quanta_pipelines.adapters.parsed_tables import MOST_VERSIONS, Kept, parsed, parsed_hash
+from quanta_pipelines.adapters.table_format import content_hash, to_parquet
 
 __all__ = [
     "ChangedMeanwhile",
@@ -65,6 +66,10 @@ class Version:
     path: str
     params_version: str
     code_version: str
+
+
+# A footer does not change while its file does not: by path and signature
+_VERSIONS: Kept[tuple[str, Signature], Version] = Kept(MOST_VERSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +143,13 @@ class Lake:
         name = _current(table, epoch_id)
         data = self._load(table, epoch_id, name)
         version = _footer(table, self._files.path(name), io.BytesIO(data))
-        frame = from_parquet(data)
         for check in gates:
             self._require_passed(table, epoch_id, check, version.content_hash)
-        if gates and content_hash(frame, table) != version.content_hash:
+        if gates and parsed_hash(data, table) != version.content_hash:
             raise GateNotPassed(
                 f"{table} {epoch_id}: the file does not hold {version.content_hash}, as it says"
             )
-        return Loaded(frame, version)
+        return Loaded(parsed(data), version)
 
     def read(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> pd.DataFrame:
         """The current table, as ``load`` gives it."""
@@ -305,7 +309,7 @@ class Lake:
     def read_version(self, table: str, epoch_id: str, content_hash: str) -> pd.DataFrame:
         """One version by its content, current or not."""
         name = f"{_versions(table, epoch_id)}/{_valid(_HASH, content_hash)}.parquet"
-        return from_parquet(self._load(table, epoch_id, name))
+        return parsed(self._load(table, epoch_id, name))
 
     def record_verdict(
         self,
@@ -380,10 +384,14 @@ class Lake:
             raise MissingTable(f"{table} {epoch_id}: no file {self._files.path(name)}") from None
 
     def _stamped(self, table: str, epoch_id: str, name: str) -> Version:
-        path = self._files.path(name)
+        path, signature = self._files.path(name), self._files.signature(name)
+        known = _VERSIONS.get((path, signature)) if signature else None
+        if known is not None:
+            return known
         try:
             with self._files.open(name) as file:
-                return _footer(table, path, file)
+                found = _footer(table, path, file)
+            return _VERSIONS.put((path, signature), found) if signature else found
         except FileNotFoundError:
             raise MissingTable(f"{table} {epoch_id}: no file {path}") from None
 

@@ -129,8 +129,10 @@ def _require_text(column: Column, place: str) -> None:
     for value in values:
         if not isinstance(value, str):
             raise UnsupportedColumn(f"{place}: {value!r} is no text")
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise UnsupportedColumn(f"{place}: {value!r} holds half a surrogate pair")
+        try:
+            value.encode()  # of all text only half a surrogate pair has no UTF-8
+        except UnicodeEncodeError:
+            raise UnsupportedColumn(f"{place}: {value!r} holds half a surrogate pair") from None
 
 
 def _value_bytes(values: Column, kind: str) -> bytes:
