@@ -154,7 +154,10 @@ def audit(contract: type[EpochTable], frame: pd.DataFrame, epoch_id: str) -> pd.
 
     Beyond its contract a table belongs to the epoch that is run, and the lake can hold its types.
     """
-    schema = contract.to_schema().update_column("epoch_id", checks=Check.equal_to(epoch_id))
+    schema = contract.to_schema()
+    if "epoch_id" not in frame or not frame["epoch_id"].eq(epoch_id).all():
+        # copying a schema costs as much as keeping it, so only where rows are to be named
+        schema = schema.update_column("epoch_id", checks=Check.equal_to(epoch_id))
     try:
         schema.validate(frame, lazy=True)
         content_hash(frame, table_name(contract))

@@ -86,6 +86,7 @@ class OpenEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._open = OpenEngines(OPEN_FILES)
         self._poll: SqlPollingEventWatcher | None = None
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @contextmanager
@@ -97,6 +98,12 @@ class OpenEventLog(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with self._open.engine(address).begin() as connection:
                 yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether ``index.db`` has a table; one that it had is not looked for again."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
         """Ask for new events: a file that stays open does not change where a watchdog looks."""

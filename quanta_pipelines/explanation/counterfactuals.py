@@ -68,12 +68,22 @@ def counterfactuals(
         _compare(found, rule, "settlement", settled, other)
     own = _by_own_scores(tables, income, epoch_id, params)
     for rule in _scoring_rules(params):
-        idle = rule.name in _FACTORS and _is_one(tables["scores"][_FACTORS[rule.name]])
-        other = own if idle else _by_own_scores(tables, income, epoch_id, rule.params)
+        other = (
+            own
+            if _is_idle(rule, tables["scores"])
+            else _by_own_scores(tables, income, epoch_id, rule.params)
+        )
         _compare(found, rule, "own_scores", own, other)
     for hotkey, counterfactual in _in_the_middle(tables, income, params):
         found[hotkey].append(counterfactual)
     return {hotkey: tuple(each) for hotkey, each in found.items()}
+
+
+def _is_idle(rule: _Rule, scores: pd.DataFrame) -> bool:
+    """Whether a rule that is left out decided nothing: no factor lowers, nobody is provisional."""
+    if rule.name == "without_provisional":
+        return "provisional" not in set(scores["standing"])
+    return rule.name in _FACTORS and _is_one(scores[_FACTORS[rule.name]])
 
 
 def _is_one(factor: "pd.Series[float]") -> bool:

@@ -48,6 +48,8 @@ def standings(facts: pd.DataFrame, params: ProtocolParams = QUANTA) -> pd.DataFr
     standing = pd.Series(str(Standing.RANKED), index=facts.index, dtype=object)
     reason = pd.Series("", index=facts.index, dtype=object)
     for holds, found, words in reversed(_rules_of_standing(judged, params)):
+        if not holds.any():
+            continue
         standing[holds] = str(found)
         texts = [words.format(miner=miner) for miner in judged[holds].itertuples()]
         reason[holds] = np.array(texts, dtype=object)
