@@ -1,5 +1,8 @@
 """Options and fixtures of the whole suite: eight settled epochs, run once."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +11,7 @@ import pytest
 from quanta_pipelines.protocol.epoch import Epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from quanta_pipelines.resources import Platform
     from tests.postgres_server import PostgresServer
@@ -79,16 +82,55 @@ def bucket(s3: "S3Server", monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{BUCKET}"
 
 
+def built_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, build: "Callable[[Path], None]"
+) -> Path:
+    """A home that ``build`` fills; of the processes that share the tests one does, others wait.
+
+    Built under another name, so that what was left half built is not taken for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        home = folder / name
+        if not home.exists():
+            building = folder / f"{name}.{os.getpid()}"
+            building.mkdir()
+            build(building)
+            building.rename(home)
+    return home
+
+
 @pytest.fixture(scope="session")
 def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight settled epochs and the signals of one more; never written to by a test."""
+    return built_once(tmp_path_factory, "settled", _settle)
+
+
+@pytest.fixture(scope="session")
+def marts_home(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The eight settled epochs with their marts; never written to by a test."""
+    from quanta_pipelines.adapters.warehouse import Warehouse
+    from quanta_pipelines.assets.marts import MARTS
+
+    def build_marts(home: Path) -> None:
+        shutil.copytree(settled_home, home, dirs_exist_ok=True)
+        build = Warehouse(home / "warehouse").build(
+            str(home / "lake"), [epoch.id for epoch in SETTLED], MARTS
+        )
+        assert build.passed, [node for node in build.nodes if not node.passed]
+
+    return built_once(tmp_path_factory, "marts_home", build_marts)
+
+
+def _settle(home: Path) -> None:
     import dagster as dg
 
     from quanta_pipelines.backfill import Backfill
     from quanta_pipelines.definitions import build_defs
     from quanta_pipelines.simulation.season import Season
 
-    home = tmp_path_factory.mktemp("settled")
     platform = platform_at(home)
     season = Season(platform.store, platform.vendors[0], GENESIS, platform.params)
     for epoch in PLAYED:
@@ -97,20 +139,3 @@ def settled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         outcomes = Backfill(build_defs(platform=platform), instance).epochs(SETTLED)
     assert all(outcome.succeeded for outcome in outcomes), outcomes[-1].problems
     platform.store.close()
-    return home
-
-
-@pytest.fixture(scope="session")
-def marts_home(settled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The eight settled epochs with their marts; never written to by a test."""
-    import shutil
-
-    from quanta_pipelines.adapters.warehouse import Warehouse
-    from quanta_pipelines.assets.marts import MARTS
-
-    home = Path(shutil.copytree(settled_home, tmp_path_factory.mktemp("marts") / "home"))
-    build = Warehouse(home / "warehouse").build(
-        str(home / "lake"), [epoch.id for epoch in SETTLED], MARTS
-    )
-    assert build.passed, [node for node in build.nodes if not node.passed]
-    return home
