@@ -97,8 +97,9 @@ def test_every_phase_of_every_epoch_is_asked_for_once_at_its_moment(years):
 def test_all_schedules_ticked_and_none_was_left_out(years):
     assert set(years.skipped) == {schedule.name for schedule in SCHEDULES}
     # 783 weekdays and 1,095 days: snapshot 8 a weekday; universe, close, so far 1 a weekday;
-    # signals, settlement 1 a day; closing again 2 a weekday and 2 a day, settling again 2 a day
-    assert years.ticks == 783 * (8 + 3 + 2) + 1095 * (2 + 2 + 2)
+    # signals, settlement 1 a day; closing again 2 a weekday and 2 a day, settling again and weights
+    # for a chain 2 a day
+    assert years.ticks == 783 * (8 + 3 + 2) + 1095 * (2 + 2 + 2 + 2)
 
 
 def test_where_all_goes_well_nothing_is_asked_for_again(years):
