@@ -70,7 +70,9 @@ class PortfolioSimilarity(
     log10_chance_threshold: float = number("Chance below which an overlap is no accident.", high=0)
     suspect_epochs: int = count("Epochs of the window in which the pair is that alike.")
     since_epoch: str = _epoch(
-        "First epoch in which `hotkey` committed what the other holds now.", nullable=True
+        "First epoch in which `hotkey` committed what the other holds now; empty where it never "
+        "did, or the other had held as much like it before.",
+        nullable=True,
     )
     other_since_epoch: str = _epoch(
         "First epoch in which the other committed what `hotkey` holds now.", nullable=True

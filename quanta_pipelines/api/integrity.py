@@ -22,7 +22,8 @@ from quanta_pipelines.api.responses.integrity import (
     VarianceEvidence,
 )
 from quanta_pipelines.api.services import Services
-from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.protocol.epoch import Epoch, sessions_before
+from quanta_pipelines.protocol.params import QUANTA
 
 
 def miner_integrity(services: Services, hotkey: str, *, is_owner: bool) -> IntegrityResponse:
@@ -40,13 +41,7 @@ def miner_integrity(services: Services, hotkey: str, *, is_owner: bool) -> Integ
         epoch_id=epoch_id,
         standing=row["standing"],
         originality=_originality(row),
-        variance=VarianceEvidence(
-            factor=number(row["variance_factor"]),
-            ratio=number(row["variance_ratio"]),
-            threshold=row["variance_threshold"],
-            high_epochs=row["variance_high_epochs"],
-            flagged=row["variance_flag"],
-        ),
+        variance=_variance(row, epoch_id),
         cluster=_cluster(row),
         plagiarism=PlagiarismEvidence(
             suspected=row["plagiarism_suspected"],
@@ -81,6 +76,22 @@ def _originality(row: Any) -> OriginalityEvidence:
             last=_text(row["last_session"]),
         ),
         reason=row["active_reason"],
+    )
+
+
+def _variance(row: Any, epoch_id: str) -> VarianceEvidence:
+    """The ratio rests on the last sessions up to the epoch's last one, where there is a ratio."""
+    ratio, none = number(row["variance_ratio"]), SessionWindow(sessions=0, first=None, last=None)
+    count, last = QUANTA.security.variance_sessions, Epoch.parse(epoch_id).sessions[-1]
+    first = [*sessions_before(last, count - 1), last][0]
+    known = SessionWindow(sessions=count, first=first.isoformat(), last=last.isoformat())
+    return VarianceEvidence(
+        factor=number(row["variance_factor"]),
+        ratio=ratio,
+        threshold=row["variance_threshold"],
+        high_epochs=row["variance_high_epochs"],
+        flagged=row["variance_flag"],
+        window=none if ratio is None else known,
     )
 
 

@@ -13,6 +13,7 @@ from data_contracts.tables import PROVISIONAL, TABLES
 from quanta_pipelines.adapters.lake import Lake, Version
 from quanta_pipelines.epoch_report import charts
 from quanta_pipelines.protocol import ledger
+from quanta_pipelines.protocol.integrity import EVIDENCE
 from quanta_pipelines.protocol.params import ProtocolParams, params_version
 
 TIERS = ("top_tier", "profitable", "break_even", "penalty_band")
@@ -36,17 +37,7 @@ READ = (
     "explanations",
 )
 _COLUMNS: dict[str, tuple[str, ...]] = {
-    "integrity_flags": (
-        "hotkey",
-        "originality",
-        "correlation",
-        "earlier_hotkey",
-        "variance_factor",
-        "cluster_size",
-        "cluster_link",
-        "plagiarism_suspected",
-        "below_least_stake",
-    ),
+    "integrity_flags": EVIDENCE,
     "integrity_cases": (
         "case_id",
         "kind",

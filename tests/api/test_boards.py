@@ -281,6 +281,9 @@ def test_every_flag_is_served_with_its_numbers(published: Service, published_hom
             "first": f"{row['first_session']:%Y-%m-%d}",
             "last": f"{row['last_session']:%Y-%m-%d}",
         }
+        if pd.notna(row["variance_ratio"]):  # over the same thirty sessions
+            assert served["variance"]["window"] == said["window"]
+            assert served["variance"]["window"]["sessions"] == 30
         assert served["stake"] == {"stake_rao": None, "least_rao": None, "below": False}
         own = pairs[(pairs["hotkey"] == hotkey) | (pairs["other_hotkey"] == hotkey)]
         assert len(served["pairs"]) == len(own) > 0

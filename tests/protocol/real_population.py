@@ -5,7 +5,7 @@ are random and simulated; prices are real ones from the folder that ``QUANTA_REF
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -98,15 +98,20 @@ class Population:
         chosen = rng.choice(len(self.hotkeys), copiers, replace=False)
         own = drawn_weights(rng, copiers, len(self.tickers))
         own[COPIED_FROM:] = self.weights[COPIED_FROM - lag : WEEKS - lag, chosen]
-        return Population(
-            self.hotkeys + [f"copy-of-{self.hotkeys[at]}" for at in chosen],
-            np.concatenate([self.weights, own], axis=1),
-            self.tickers,
-            self.moves,
-            self.benchmark,
-            self.week,
-            np.concatenate([self.minutes, np.full(copiers, 10_000)]),
+        return self.beside([f"copy-of-{self.hotkeys[at]}" for at in chosen], own)
+
+    def beside(self, hotkeys: list[str], weights: FloatArray) -> "Population":
+        """The same and others, who send their portfolios after everybody else."""
+        return replace(
+            self,
+            hotkeys=self.hotkeys + hotkeys,
+            weights=np.concatenate([self.weights, weights], axis=1),
+            minutes=np.concatenate([self.minutes, np.full(len(hotkeys), 10_000)]),
         )
+
+    def holding(self, weights: FloatArray) -> "Population":
+        """The same miners with other portfolios."""
+        return replace(self, weights=weights)
 
 
 def epoch_ids() -> list[str]:

@@ -38,6 +38,7 @@ class VarianceEvidence(BaseModel):
     threshold: float
     high_epochs: int = Field(ge=0)
     flagged: bool
+    window: SessionWindow
 
 
 class ClusterEvidence(BaseModel):
@@ -127,6 +128,7 @@ class IntegrityResponse(BaseModel):
             "threshold": 3.0,
             "high_epochs": 0,
             "flagged": False,
+            "window": {"sessions": 30, "first": "2019-06-21", "last": "2019-08-02"},
         },
         cluster={
             "position_of": BOB,

@@ -28,6 +28,7 @@ from quanta_pipelines.protocol.integrity.collusion import (
 from quanta_pipelines.protocol.integrity.contribution import contribution
 from quanta_pipelines.protocol.integrity.epoch_view import EpochView, epoch_view
 from quanta_pipelines.protocol.integrity.flags_table import (
+    EVIDENCE,
     Bonds,
     Opening,
     accusations,
@@ -79,6 +80,7 @@ from quanta_pipelines.protocol.integrity.variance import (
 )
 
 __all__ = [
+    "EVIDENCE",
     "ActiveReturns",
     "Bonds",
     "CaseKind",

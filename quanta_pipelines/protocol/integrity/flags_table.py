@@ -62,11 +62,16 @@ FLAG_COLUMNS = {
 }
 
 
-SHOWN = (
+# What people see of a flag: whose portfolios, since when, which sessions, numbers and thresholds
+EVIDENCE = (
     *("hotkey", "originality", "correlation", "correlation_threshold", "earlier_hotkey"),
-    *("earlier_since_epoch", "variance_ratio", "variance_threshold", "variance_flag"),
-    *("cluster_id", "cluster_size", "cluster_link", "cluster_correlation", "cluster_threshold"),
-    *("plagiarism_suspected", "suspected_of", "suspect_epochs", "below_least_stake"),
+    *("earlier_since_epoch", "own_since_epoch", "shared_weight"),
+    *("active_sessions", "first_session", "last_session"),
+    *("variance_factor", "variance_ratio", "variance_threshold", "variance_high_epochs"),
+    *("variance_flag", "cluster_id", "cluster_size", "cluster_member", "cluster_link"),
+    *("cluster_other", "cluster_correlation", "cluster_threshold", "cluster_sessions"),
+    *("cluster_last_session", "plagiarism_suspected", "suspected_of", "suspect_epochs"),
+    *("suspect_threshold", "stake_rao", "least_stake_rao", "below_least_stake"),
 )
 
 
@@ -149,7 +154,7 @@ def accusations(flags: pd.DataFrame) -> pd.DataFrame:
         | flags["plagiarism_suspected"]
         | flags["below_least_stake"]
     )
-    return flags.loc[said, list(SHOWN)].reset_index(drop=True)
+    return flags.loc[said, list(EVIDENCE)].reset_index(drop=True)
 
 
 def for_scores(flags: pd.DataFrame, plagiarists: Collection[str]) -> pd.DataFrame:

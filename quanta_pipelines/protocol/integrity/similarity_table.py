@@ -56,7 +56,7 @@ def similarity_table(view: EpochView, params: ProtocolParams = QUANTA) -> pd.Dat
 
     ``hotkey`` is the later one where it is known who was first. ``since_epoch`` is the first epoch
     in which ``hotkey`` committed what ``other_hotkey`` holds now, ``other_since_epoch`` the other
-    way round; empty where that never was.
+    way round; empty where that is no claim (``precedence.first_epochs``).
     """
     tables = [
         table for table in (_by_returns(view, params), _by_holdings(view, params)) if len(table)
