@@ -149,6 +149,21 @@ def test_an_own_past_that_is_less_alike_is_no_excuse():
     assert precedence(held_by({ALICE: alice, BOB: bob}), *PAIR).tolist() == [1]
 
 
+def test_a_copier_of_two_in_turn_makes_no_suspect_of_either():
+    # Carol, an hour later, sends Alice's portfolio in one week and Bob's in the next. In the last
+    # one she holds Bob's, which Alice never held; what she held of Alice's, Alice had sent before
+    def drifting(letters):
+        return [equal(letters[week : week + 20]) for week in range(8)]
+
+    names = [f"{kind}{number:02d}" for kind in "ab" for number in range(28)]
+    alice, bob = drifting(names[:28]), drifting(names[28:])
+    carol = [(alice, bob)[week % 2][week] for week in range(8)]
+    holdings = held_by({ALICE: alice, BOB: bob, CAROL: carol}, minutes={CAROL: 60})
+    assert plagiarism_evidence(holdings)["hotkey"].isin([ALICE, BOB]).sum() == 0
+    to_alice = np.array([2]), np.array([0])
+    assert committed_first(holdings, *to_alice).tolist() == [0]
+
+
 @settings(max_examples=60, deadline=None)
 @given(seeds, st.integers(1, 4), st.integers(1, 7))
 def test_whoever_is_copied_later_is_never_the_later_one(seed, lag, since):

@@ -15,13 +15,19 @@ FIRST, NEITHER, SECOND = 1, 0, -1  # which one of a pair was earlier
 
 
 def first_epochs(
-    holdings: Holdings, i: IntArray, j: IntArray, params: ProtocolParams = QUANTA
+    holdings: Holdings,
+    i: IntArray,
+    j: IntArray,
+    params: ProtocolParams = QUANTA,
+    *,
+    by_time: bool = False,
 ) -> IntArray:
     """First epoch in which ``i[q]`` committed what ``j[q]`` holds in the last one: ``[q]``.
 
     That is a sum of min weights of at least 0.50. The number of epochs where it never did, or where
     ``j[q]`` itself had committed in an epoch before something at least as like what it holds now:
-    nobody is later than its own copy.
+    nobody is later than its own copy. With ``by_time`` an earlier commitment for the same epoch
+    counts as before.
     """
     least = in_units(params.security.precedence_shared_weight)
     never, now = len(holdings.epoch_ids), holdings.units[-1]
@@ -32,9 +38,11 @@ def first_epochs(
         alike = shared >= least
         found[open_[alike]], reached[open_[alike]] = epoch, shared[alike]
         open_ = open_[~alike]
-    claimed = np.flatnonzero((found > 0) & (found < never))
+    claimed = np.flatnonzero(found < never)
     for epoch, units in enumerate(holdings.units):
-        claimed = claimed[found[claimed] > epoch]
+        at, times = found[claimed], holdings.committed_at[epoch]
+        sooner = (at == epoch) & (times[j[claimed]] < times[i[claimed]]) & by_time
+        claimed = claimed[(at > epoch) | sooner]
         own = shared_units(units, now, j[claimed], j[claimed]) >= reached[claimed]
         found[claimed[own]] = never
         claimed = claimed[~own]
@@ -71,7 +79,8 @@ def committed_first(
 
     For suspicions, which an operator judges; a score is not lowered by an hour.
     """
-    one, other = first_epochs(holdings, i, j, params), first_epochs(holdings, j, i, params)
+    one = first_epochs(holdings, i, j, params, by_time=True)
+    other = first_epochs(holdings, j, i, params, by_time=True)
     same = (one == other) & (one < len(holdings.epoch_ids))
     at = np.where(same, one, 0)
     by_time = _sign(holdings.committed_at[at, i], holdings.committed_at[at, j])
