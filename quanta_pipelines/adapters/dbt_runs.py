@@ -124,7 +124,8 @@ def _parsed(target: Path) -> Manifest:
             raise WarehouseError(f"dbt cannot parse {DBT_PROJECT}: {result.exception}")
         _PARSED.clear()
         _PARSED[version] = result.result
-    return _PARSED[version].deepcopy()
+    own: Manifest = _PARSED[version].deepcopy()  # type: ignore[no-untyped-call]
+    return own
 
 
 def parse_manifest(target: Path) -> Path:
