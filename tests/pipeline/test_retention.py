@@ -110,7 +110,7 @@ def test_what_nothing_refers_to_goes_and_all_else_stays(home: Path) -> None:
     assert found(home, superseded=True) == []
     lake = Lake(str(home / "lake"))
     assert len(lake.published("scores", EPOCH)) == 3  # the order still says what was published
-    assert len(lake.versions("scores", EPOCH)) == 2
+    assert lake.refusal("scores", EPOCH, ()) is None
 
 
 def test_what_a_later_table_rests_on_stays(home: Path) -> None:
