@@ -12,12 +12,12 @@ by is in the lake, which always waits.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
+from dagster import EventLogEntry
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.event_log.base import EventHandlerFn
 from dagster._core.storage.event_log.polling_event_watcher import SqlPollingEventWatcher
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
@@ -26,7 +26,6 @@ from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
-    SqliteStorageConfig,
     _event_logs_directory,
     _runs_directory,
     _schedule_directory,
@@ -34,6 +33,8 @@ from dagster._core.storage.sqlite_storage import (
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+
+Handler: TypeAlias = Callable[[EventLogEntry, str], None]  # of an event and where it stands
 
 OPEN_FILES = 8  # event logs of runs that stay open, the index among them
 
@@ -105,13 +106,13 @@ class OpenEventLog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
-    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+    def watch(self, run_id: str, cursor: str | None, callback: Handler) -> None:
         """Ask for new events: a file that stays open does not change where a watchdog looks."""
         if self._poll is None:
             self._poll = SqlPollingEventWatcher(self)
         self._poll.watch_run(run_id, cursor, callback)
 
-    def end_watch(self, run_id: str, handler: EventHandlerFn) -> None:
+    def end_watch(self, run_id: str, handler: Handler) -> None:
         """Stop asking."""
         if self._poll is not None:
             self._poll.unwatch_run(run_id, handler)
@@ -135,9 +136,11 @@ class OpenRunStorage(SqliteRunStorage):
         self._open = OpenEngines(1)
         super().__init__(conn_string, inst_data)
 
-    def connect(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
         """A transaction on the runs."""
-        return self._open.engine(self._conn_string).begin()
+        with self._open.engine(self._conn_string).begin() as connection:
+            yield connection
 
     def dispose(self) -> None:
         """Close the file."""
@@ -149,7 +152,8 @@ class OpenSqliteStorage(DagsterSqliteStorage):
     """What ``dagster.yaml`` names: Dagster's three stores, two of them with open connections."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        DagsterStorage.__init__(self)
+        # Dagster's parent has no types, and its own child opens the stores that are replaced here
+        DagsterStorage.__init__(self)  # type: ignore[no-untyped-call, arg-type]
         self.base_dir = base_dir
         self._inst_data = inst_data
         self._run_storage = OpenRunStorage.from_local(_runs_directory(base_dir))
@@ -158,7 +162,7 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "OpenSqliteStorage":
         """The storage below ``base_dir``."""
         return cls.from_local(inst_data=inst_data, **config_value)
