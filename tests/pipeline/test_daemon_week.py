@@ -256,7 +256,7 @@ def test_a_week_closes_by_schedule_through_an_outage_and_a_failed_check(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epoch, receiver = deployment.epoch, deployment.receiver
-    for name in ("QUANTA_DAGSTER_POSTGRES_URL",):
+    for name in ("DAGSTER_HOME", "QUANTA_DAGSTER_POSTGRES_URL"):
         if name in deployment.env:
             monkeypatch.setenv(name, deployment.env[name])
     last = epoch.sessions[-1]
