@@ -32,7 +32,7 @@ api: setup  ## Serve the API on http://127.0.0.1:8000
 	$(BIN)/python -m quanta_pipelines.api
 
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 soak: setup  ## Run the long counts
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)

@@ -148,10 +148,19 @@ def test_a_killed_process_loses_no_event(home: Path) -> None:
 
 
 def test_threads_write_side_by_side(instance: dg.DagsterInstance) -> None:
-    partitions = [f"{at:02}" for at in range(6)]
+    # events alone: runs in threads of one process set up Python's logging, each for all of them
+    def write(at: int) -> str:
+        run_id = instance.create_run_for_job(DEFS.resolve_job_def("all_of_it")).run_id
+        for number in range(5):
+            said = dg.AssetMaterialization(KEY, partition=f"{at:02}", metadata={"number": number})
+            instance.report_runless_asset_event(said)
+        return run_id
+
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda partition: run(instance, partition), partitions))
-    assert instance.get_materialized_partitions(KEY) == set(partitions)
+        run_ids = list(pool.map(write, range(6)))
+    assert {run.run_id for run in instance.get_runs()} == set(run_ids)
+    found = instance.fetch_materializations(KEY, limit=100).records
+    assert Counter(record.partition_key for record in found) == {f"{at:02}": 5 for at in range(6)}
 
 
 def test_a_forked_child_opens_its_own(tmp_path: Path) -> None:
