@@ -109,7 +109,7 @@ def publish(folder: Path) -> None:
     marts = {
         "leaderboard": board,
         "epochs": epochs,
-        "network": network,
+        "network_by_epoch": network,
         "integrity_report": integrity,
     }
     (folder / "warehouse").mkdir()
