@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from quanta_pipelines.mart_quality import mart_quality
 from quanta_pipelines.opening import snapshot_job, universe_job
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.price_quality import price_quality
@@ -32,8 +33,9 @@ MARTS = dg.AssetSelection.groups("marts")
 PROVISIONAL = dg.AssetSelection.assets("provisional_scores")
 SETTLEMENT = dg.AssetSelection.groups("consensus", "rewards")
 
-# Imports for seconds what nothing else needs, and stops nothing: not part of a backfill.
+# Import for seconds what nothing else needs, and stop nothing: not part of a backfill.
 QUALITY = dg.AssetSelection.checks(price_quality)
+MART_QUALITY = dg.AssetSelection.checks(mart_quality)
 
 # Prices of the epoch do not exist yet when its signals are taken: judged when it closes.
 SIGNALS = dg.AssetSelection.groups("signals") - dg.AssetSelection.checks(
@@ -72,13 +74,15 @@ provisional_job = dg.define_asset_job(
 settle_job = dg.define_asset_job(
     "settle",
     selection=SETTLEMENT | MARTS,
-    description="An epoch's votes, consensus and money, then the marts over all settled epochs.",
+    description=(
+        "An epoch's votes, consensus and money, then the marts over all settled epochs, judged."
+    ),
     executor_def=dg.in_process_executor,
 )
 
 marts_job = dg.define_asset_job(
     "marts",
-    selection=MARTS,
+    selection=MARTS - MART_QUALITY,
     description="Builds, tests and publishes what analysts read, over all settled epochs.",
     executor_def=dg.in_process_executor,
 )
@@ -87,6 +91,13 @@ quality_job = dg.define_asset_job(
     "quality",
     selection=QUALITY,
     description="Judges the published prices of an epoch again, and writes their page.",
+    executor_def=dg.in_process_executor,
+)
+
+mart_quality_job = dg.define_asset_job(
+    "mart_quality",
+    selection=MART_QUALITY,
+    description="Judges the published marts again, and writes their newest epoch's page.",
     executor_def=dg.in_process_executor,
 )
 

@@ -24,6 +24,7 @@ from quanta_pipelines.assets import (
     signals,
 )
 from quanta_pipelines.checks import ALL_CHECKS
+from quanta_pipelines.mart_quality import mart_quality
 from quanta_pipelines.price_quality import price_quality
 from quanta_pipelines.resources import NoValues, platform_from_settings
 
@@ -34,7 +35,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     """The platform's definitions; ``overrides`` replace resources by name, as tests do."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(STAGES),
-        asset_checks=[*ALL_CHECKS, price_quality],
+        asset_checks=[*ALL_CHECKS, price_quality, mart_quality],
         jobs=[
             opening.snapshot_job,
             opening.universe_job,
@@ -45,6 +46,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.settle_job,
             automation.marts_job,
             automation.quality_job,
+            automation.mart_quality_job,
             weight_sending.weights_job,
             *fleet_jobs.JOBS,
         ],

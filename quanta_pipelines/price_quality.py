@@ -4,19 +4,18 @@ The expectations are in ``data_contracts.expectations``. Whatever happens here, 
 odd epoch and an expectation that cannot be evaluated are both a warning on ``validated_prices``.
 """
 
-import traceback
-
 import dagster as dg
 import pandas as pd
 
 from data_contracts.expectations.epoch_profile import EpochProfile, epoch_profile, price_cells
 from data_contracts.expectations.limits import TRAILING_EPOCHS
-from data_contracts.expectations.prices import Quality, judge
+from data_contracts.expectations.prices import judge
+from data_contracts.expectations.suite import Quality
 from data_contracts.market_data import RawPrices, ValidatedPrices
 from quanta_pipelines.adapters.lake import Lake
-from quanta_pipelines.contract_type import rows_table
 from quanta_pipelines.partitions import EPOCHS
 from quanta_pipelines.protocol.epoch import Epoch
+from quanta_pipelines.quality_result import quality_result
 from quanta_pipelines.resources import Platform
 
 
@@ -66,42 +65,9 @@ def price_quality(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult
     """Warns about an odd epoch."""
     platform: Platform = context.resources.platform
     epoch = Epoch.parse(context.partition_key)
-    try:
-        quality = epoch_quality(platform, epoch)
-    except Exception as error:  # a warning must never fail the epoch that it is about
-        return _not_judged(epoch, error)
-    return _judged(platform, quality)
-
-
-def _judged(platform: Platform, quality: Quality) -> dg.AssetCheckResult:
-    odd = [finding.expectation for finding in quality.findings if not finding.passed]
-    return dg.AssetCheckResult(
-        passed=quality.passed,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(odd) or None,
-        metadata={
-            "epoch": quality.epoch_id,
-            "data docs": platform.data_docs.link(quality.page),
-            "compared with": quality.comparison,
-            "expectations": rows_table(pd.DataFrame([one.row() for one in quality.findings])),
-            **{
-                one.limits.statistic.name: one.observed
-                for one in quality.findings
-                if one.observed == one.observed  # the UI plots numbers over epochs
-            },
-        },
-    )
-
-
-def _not_judged(epoch: Epoch, error: Exception) -> dg.AssetCheckResult:
-    reason = f"the prices could not be judged: {type(error).__name__}: {error}"
-    return dg.AssetCheckResult(
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=reason,
-        metadata={
-            "epoch": epoch.id,
-            "reason": reason,
-            "traceback": dg.MetadataValue.text("".join(traceback.format_exception(error))),
-        },
+    return quality_result(
+        lambda: epoch_quality(platform, epoch),
+        platform.data_docs,
+        subject="the prices",
+        epoch_id=epoch.id,
     )

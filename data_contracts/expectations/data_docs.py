@@ -1,4 +1,4 @@
-"""Data Docs: a static site with one page per epoch, and an index of all of them.
+"""Data Docs: a static site with a page per epoch and suite, and an index of all of them.
 
 The site is built beside the one that people read and moved into it file by file, the index last: a
 reader sees an epoch's old page or its new one, and no link that leads nowhere. What was found is
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SITE = "prices"
 _PLUGINS = Path(__file__).parent / "plugins"
 _RESULTS = ".results"
-_BATCH = "prices"
 _PAGES = "data_contracts.expectations.pages"
 
 
@@ -60,15 +59,17 @@ def quiet_context(folder: Path | None = None) -> "EphemeralDataContext":
 def publish(
     result: "ExpectationSuiteValidationResult",
     *,
+    batch: str,
     epoch_id: str,
     closes_at: datetime,
     folder: str,
 ) -> str:
     """Put an epoch's result into the site; returns its page, relative to ``folder``.
 
-    The page's address follows from the epoch alone: judging it again replaces the page.
+    ``batch`` names what was judged. The page's address follows from it and the epoch
+    alone: judging it again replaces the page.
     """
-    key = _key(result, epoch_id, closes_at)
+    key = _key(result, batch, epoch_id, closes_at)
     result.meta = {
         "run_id": key.run_id.to_json_dict(),
         "active_batch_definition": result.meta["active_batch_definition"],
@@ -89,7 +90,7 @@ def publish(
 
 
 def _key(
-    result: "ExpectationSuiteValidationResult", epoch_id: str, closes_at: datetime
+    result: "ExpectationSuiteValidationResult", batch: str, epoch_id: str, closes_at: datetime
 ) -> "ValidationResultIdentifier":
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -100,7 +101,7 @@ def _key(
     return ValidationResultIdentifier(
         expectation_suite_identifier=ExpectationSuiteIdentifier(name=result.suite_name),
         run_id=RunIdentifier(run_name=epoch_id, run_time=closes_at),
-        batch_identifier=_BATCH,
+        batch_identifier=batch,
     )
 
 

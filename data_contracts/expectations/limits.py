@@ -11,33 +11,37 @@ from typing import Literal
 
 import numpy as np
 
-from data_contracts.expectations.epoch_profile import EpochProfile
-
 TRAILING_EPOCHS = 13  # a quarter of a year
 SIGMAS = 4.0
 _MAD_TO_SIGMA = 1.4826
 
 Scale = Literal["difference", "ratio", "relative"]
+Aggregate = Literal["mean", "median", "stdev", "distinct"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
     """How one number of an epoch is judged.
 
-    ``of`` is the column of ``price_cells`` that it describes. ``always`` are limits that need no
-    history. Beside them it may lie ``SIGMAS`` robust sigma from its usual value, and at least
-    ``floor``: a difference, a factor (``ratio``, for what varies by factors), or a share of the
-    usual value (``relative``). ``percent`` says how it is written.
+    ``of`` is the column of the judged table that it describes, ``by`` how: its mean, median,
+    standard deviation, or count of distinct values. ``always`` are limits that need no history.
+    Beside them it may lie ``SIGMAS`` robust sigma from its usual value, and at least ``floor``: a
+    difference, a factor (``ratio``, for what varies by factors), or a share of the usual value
+    (``relative``). What is not ``compared`` has only limits that always hold. ``percent`` says how
+    it is written, ``why`` what a reader learns from it.
     """
 
-    name: str  # of the field of EpochProfile
+    name: str  # of the field of a profile
     words: str
     of: str
+    by: Aggregate = "mean"
     always: tuple[float, float]
-    floor: float
+    floor: float = 0.0
     scale: Scale = "difference"
+    compared: bool = True
     above: bool = True  # whether more than usual is odd too
     percent: bool = False
+    why: str = ""
 
     def written(self, value: float) -> str:
         """A value as a reader sees it."""
@@ -59,6 +63,7 @@ STATISTICS = {
             name="median_return",
             words="Location of returns (median total return of a session)",
             of="total_return",
+            by="median",
             always=(-0.10, 0.10),  # beyond any index's day but October 1987
             floor=0.01,
             percent=True,
@@ -67,6 +72,7 @@ STATISTICS = {
             name="return_spread",
             words="Spread of returns (standard deviation of a session's total return)",
             of="total_return",
+            by="stdev",
             always=(0.0005, 0.25),
             floor=3.0,
             scale="ratio",
@@ -93,6 +99,7 @@ STATISTICS = {
             name="volume",
             words="Median volume of a ticker's session, shares",
             of="volume",
+            by="median",
             always=(1.0, np.inf),
             floor=3.0,
             scale="ratio",
@@ -110,6 +117,7 @@ STATISTICS = {
             name="tickers",
             words="Number of tickers",
             of="ticker",
+            by="distinct",
             always=(1.0, np.inf),
             floor=0.05,
             scale="relative",
@@ -147,6 +155,8 @@ class Limits:
         """Where the limits come from, in words."""
         written = self.statistic.written
         always = self.statistic.between(*self.statistic.always)
+        if not self.statistic.compared:
+            return f"Always: {always}."
         if not self.epochs:
             return f"Always: {always}. No earlier epoch has this number."
         few = "" if self.epochs >= TRAILING_EPOCHS else f", fewer than {TRAILING_EPOCHS}"
@@ -169,12 +179,14 @@ class Limits:
         return f"{100 * floor:g} % of it" if scale == "relative" else self.statistic.written(floor)
 
 
-def limits_of(statistic: Statistic, trailing: Sequence[EpochProfile]) -> Limits:
+def limits_of(statistic: Statistic, trailing: Sequence[object]) -> Limits:
     """Limits of one statistic, from the profiles of earlier epochs in any order."""
+    low, high = statistic.always
+    if not statistic.compared:
+        return Limits(statistic, low, high, np.nan, np.nan, 0)
     seen = np.array([getattr(profile, statistic.name) for profile in trailing], dtype=np.float64)
     ratio = statistic.scale == "ratio"
     seen = seen[np.isfinite(seen) & ((seen > 0.0) | (not ratio))]
-    low, high = statistic.always
     if not seen.size:
         return Limits(statistic, low, high, np.nan, np.nan, 0)
     values = np.log(seen) if ratio else seen

@@ -5,10 +5,13 @@
 
 import datetime as dt
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pandas as pd
+
+_READ = ("leaderboard", "epochs", "network_by_epoch", "integrity_report")  # as in Publication
 
 
 class NothingPublished(LookupError):
@@ -58,22 +61,22 @@ class PublishedMarts:
         while True:
             version = self.version()
             published = os.stat(self.database).st_mtime_ns // 1000  # noqa: PTH116
-            tables = self._tables()
+            tables = self.tables(_READ)
             if self.version() == version:
                 moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(
                     microseconds=published
                 )
-                return Publication(version, moment, *tables)
+                return Publication(version, moment, *tables.values())
 
-    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    def tables(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Marts by name, all of one publication.
+
+        Raises ``NothingPublished`` and ``OutdatedMarts``.
+        """
+        self.version()  # nothing published is no database without tables
         with duckdb.connect(self.database, read_only=True) as connection:
             try:
-                return (
-                    connection.execute("from leaderboard").df(),
-                    connection.execute("from epochs").df(),
-                    connection.execute("from network_by_epoch").df(),
-                    connection.execute("from integrity_report").df(),
-                )
+                return {name: connection.table(name).df() for name in names}
             except duckdb.CatalogException as absent:
                 first = str(absent).splitlines()[0].removeprefix("Catalog Error: ")
                 raise OutdatedMarts(
