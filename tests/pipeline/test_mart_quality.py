@@ -226,6 +226,9 @@ def test_equal_ranks_and_a_single_miner_are_no_fault(tmp_path: Path) -> None:
     assert odd(judged(marts | {"leaderboard": alone}, tmp_path)) == set()
 
 
+# Of a season
+
+
 @pytest.fixture
 def platform(marts_home: Path, tmp_path: Path) -> Platform:
     """The eight settled epochs and their marts; its pages go elsewhere."""
@@ -243,6 +246,7 @@ def run_check(platform: Platform) -> dg.AssetCheckEvaluation:
     return record.event.dagster_event.asset_check_evaluation_data
 
 
+@pytest.mark.slow
 def test_the_marts_of_a_season_pass_and_link_their_page(platform: Platform) -> None:
     evaluation = run_check(platform)
     assert evaluation.passed, evaluation.description
@@ -256,6 +260,7 @@ def test_the_marts_of_a_season_pass_and_link_their_page(platform: Platform) -> N
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_judged_is_a_warning_with_its_reason(
     platform: Platform, tmp_path: Path
 ) -> None:
