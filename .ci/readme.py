@@ -72,7 +72,8 @@ def answers(command: str, address: str) -> None:
                     sys.exit(f"$ {command}\n{address} does not answer: {problem}")
                 time.sleep(0.5)
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait()
     say(began, command)
 
