@@ -58,9 +58,8 @@ STATISTICS = (
         name="first_payout",
         words="Largest payout's share of all payouts",
         of="first_payout",
-        always=(0.0, 0.5),
+        always=(0.0, 1.0),
         floor=0.10,
-        above=True,
         percent=True,
         why="One miner that takes much more than usual has found something, or all others failed.",
     ),
@@ -116,13 +115,12 @@ def mart_limits(newest: MartProfile, trailing: list[MartProfile]) -> list[Limits
     """Limits of every statistic that is judged.
 
     Where nobody is ranked the ranked and their money have no numbers, one miner has no spread, and
-    where nobody is paid there is no largest payout: the number of ranked, and of eligible miners,
-    says so.
+    where nobody is eligible nobody is paid. That nobody is paid although some are eligible is odd.
     """
     without = set(_OF_THE_RANKED) if newest.ranked == 0.0 else set()
     if newest.ranked < 2.0:
         without.add("composite_spread")
-    if np.isnan(newest.first_payout):
+    if newest.eligible == 0.0:
         without.add("first_payout")
     return [limits_of(each, trailing) for each in STATISTICS if each.name not in without]
 

@@ -149,6 +149,7 @@ DEFECTS: dict[str, tuple[Callable[[Marts], Marts], set[str]]] = {
         lambda m: changed(m, "leaderboard", "composite", np.nan),
         {"composite", "composite_spread"},
     ),
+    "nobody is paid": (lambda m: changed(m, "leaderboard", "payout_rao", 0), {"first_payout"}),
     "one takes most": (one_takes_most, {"first_payout"}),
     "a fifth is burned": (lambda m: changed(m, "epochs", "burned_rao", 2_000), {"burned"}),
     "three of eight do not vote": (
@@ -222,8 +223,10 @@ def test_equal_ranks_and_a_single_miner_are_no_fault(tmp_path: Path) -> None:
     board = marts["leaderboard"]
     shared = board.assign(rank=board["rank"].replace({3: 2, 20: 19}))  # 1 2 2 4 ... 18 19 19
     assert odd(judged(marts | {"leaderboard": shared}, tmp_path)) == set()
-    alone = board[board["rank"] == 1].assign(payout_rao=0)
+    alone = board[board["rank"] == 1]  # and takes all
     assert odd(judged(marts | {"leaderboard": alone}, tmp_path)) == set()
+    unpaid = alone.assign(eligible=False, payout_rao=0)
+    assert odd(judged(marts | {"leaderboard": unpaid}, tmp_path)) == set()
 
 
 # Of a season
