@@ -19,7 +19,7 @@ IDS = [epoch.id for epoch in SETTLED]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("clients", "builds"), [(2, 1), pytest.param(20, 10, marks=pytest.mark.soak)]
+    ("clients", "builds"), [(2, 1), pytest.param(4, 10, marks=pytest.mark.soak)]
 )
 def test_a_service_under_load_shows_every_publication(
     clients: int, builds: int, marts_home: Path, tmp_path: Path
