@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from . import measured_page
 from .real_population import (
     COPIED_FROM,
     WEEKS,
@@ -178,16 +179,7 @@ def test_what_a_disguise_hides(name: str, *, suspected: bool, unoriginal: bool) 
 @pytest.mark.soak
 def test_the_page_shows_what_disguises_hide(request: pytest.FixtureRequest) -> None:
     text = "\n".join([_disguises(), _crowds()])
-    page = PAGE.read_text()
-    if request.config.getoption("--golden-update"):
-        PAGE.write_text(page := DISGUISED.sub(lambda at: f"{at[1]}{text}{at[2]}", page))
-    shown = DISGUISED.search(page)
-    assert shown is not None
-    assert text in shown[0], "look at the change, then run it with --golden-update"
-
-
-def _table(header: str, rows: list[str]) -> str:
-    return "\n".join([header, "|---" * (header.count("|") - 1) + "|", *rows]) + "\n"
+    measured_page.compare(PAGE, DISGUISED, text, request)
 
 
 def _disguises() -> str:
@@ -205,7 +197,7 @@ def _disguises() -> str:
             f"| {mean(one < 1.0 for one in theirs):.1%} | {mean(theirs):.3f} "
             f"| {sum(int(one.suspected[:MINERS].sum()) for one in found)} |"
         )
-    return _table(
+    return measured_page.table(
         "| copies in disguise | suspected | originality below 1 | mean originality "
         "| honest ones suspected |",
         rows,
@@ -226,7 +218,7 @@ def _crowds() -> str:
             f"| {mean(one.originality for one in found):.3f} "
             f"| {mean(one.variance_factor < 1.0 for one in found):.1%} |"
         )
-    return _table(
+    return measured_page.table(
         "| honest crowds | suspected of plagiarism | originality below 1 | mean originality "
         "| variance factor below 1 |",
         rows,

@@ -18,6 +18,7 @@ import pytest
 from quanta_pipelines.protocol import integrity
 from quanta_pipelines.protocol.integrity.ordered import rounded
 
+from . import measured_page
 from .real_population import FOLDER, FloatArray, Population, epoch_ids, population
 
 PAGE = Path(__file__).parents[2] / "docs" / "integrity.md"
@@ -223,17 +224,7 @@ def test_the_figures_of_fifty_populations_keep_the_limits() -> None:
 @pytest.mark.soak
 def test_the_page_shows_what_fifty_populations_gave(request: pytest.FixtureRequest) -> None:
     text = "\n".join(lines() for lines in (_honest, _copiers, _validators))
-    page = PAGE.read_text()
-    if request.config.getoption("--golden-update"):
-        PAGE.write_text(page := MEASURED.sub(lambda at: f"{at[1]}{text}{at[2]}", page))
-    shown = MEASURED.search(page)
-    assert shown is not None
-    assert text in shown[0], "look at the change, then run it with --golden-update"
-
-
-def _table(header: str, rows: Iterable[str]) -> str:
-    columns = header.count("|") - 1
-    return "\n".join([header, "|---" * columns + "|", *rows]) + "\n"
+    measured_page.compare(PAGE, MEASURED, text, request)
 
 
 def _honest() -> str:
@@ -247,7 +238,7 @@ def _honest() -> str:
         "pairs with a correlation of active returns of at least 0.70": found.active_alike,
         "pairs with a correlation of raw returns above 0.70": found.raw_alike,
     }
-    return _table(
+    return measured_page.table(
         "| of the honest | share |", (f"| {name} | {share:.3%} |" for name, share in rows.items())
     )
 
@@ -255,7 +246,7 @@ def _honest() -> str:
 def _copiers() -> str:
     names = {0: "the same week, sent later", 1: "one week behind", 4: "four weeks behind"}
     found = {lag: copiers_found(lag, MANY, MINERS) for lag in LAGS}
-    return _table(
+    return measured_page.table(
         "| exact copies | suspected | originality below 1 | mean originality "
         "| honest ones lowered | honest ones suspected |",
         (
@@ -271,7 +262,7 @@ def _validators() -> str:
         guilty, honest = accused_pairs(SEASONS, push)
         return f"| {push:.0%} | {guilty:.1%} | {honest:.3%} |"
 
-    return _table(
+    return measured_page.table(
         "| two of twenty push a third of the miners by | pair accused | honest pairs accused |",
         (row(push) for push in (0.0, 0.1, 0.2, 0.3, 0.5)),
     )

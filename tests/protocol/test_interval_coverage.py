@@ -21,6 +21,8 @@ from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 from quanta_pipelines.protocol.scoring import score
 
+from . import measured_page
+
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Ends: TypeAlias = tuple[FloatArray, FloatArray]
 Interval: TypeAlias = Callable[[FloatArray, str], Ends]
@@ -179,12 +181,7 @@ def test_blocks_of_five_in_seven_sessions_hide_most_of_the_variance() -> None:
 @pytest.mark.soak
 def test_the_page_shows_what_two_thousand_processes_gave(request: pytest.FixtureRequest) -> None:
     text = f"{_by_method()}\n{_by_horizon()}\n"
-    page = PAGE.read_text()
-    if request.config.getoption("--golden-update"):
-        PAGE.write_text(page := MEASURED.sub(lambda at: f"{at[1]}{text}{at[2]}", page))
-    shown = MEASURED.search(page)
-    assert shown is not None
-    assert text in shown[0], "look at the change, then run it with --golden-update"
+    measured_page.compare(PAGE, MEASURED, text, request)
 
 
 def _by_method() -> str:
