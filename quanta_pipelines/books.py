@@ -11,7 +11,8 @@ import pandas as pd
 
 from data_contracts.rewards import LedgerEntries
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.lake import GateNotPassed, Lake, MissingTable, content_hash
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake, MissingTable, content_hash
 from quanta_pipelines.adapters.table_format import from_parquet, to_parquet
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.ledger import (

@@ -187,7 +187,8 @@ def rescore(epoch: Epoch, *, as_json: bool) -> None:
 
     Leaves with 1 and names the first differing cell where a table is not identical.
     """
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.rescore import comparison_lines
     from quanta_pipelines.rescore import rescore as computed_again
 

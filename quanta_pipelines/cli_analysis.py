@@ -63,7 +63,8 @@ def what_if(
     parameter, each --grid sweeps one; all combinations run. Leaves with 1 where a rule set breaks
     a contract or an invariant.
     """
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.adapters.signal_store import SchemaMismatch, StoreUnavailable
     from quanta_pipelines.what_if.isolation import History
     from quanta_pipelines.what_if.parameters import variants

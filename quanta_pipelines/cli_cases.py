@@ -97,7 +97,7 @@ cases.add_command(_decision("dismiss", "Dismiss CASE_ID: what was held goes back
 @contextmanager
 def _platform() -> "Iterator[Platform]":
     """The platform of the settings; what it refuses is an error of the command."""
-    from quanta_pipelines.adapters.lake import GateNotPassed
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
     from quanta_pipelines.adapters.signal_store import SchemaMismatch, StoreUnavailable
     from quanta_pipelines.resources import Platform
 

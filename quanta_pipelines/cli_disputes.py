@@ -218,8 +218,9 @@ def _claims(
 @contextmanager
 def _explained() -> "Iterator[Platform]":
     """The platform of the settings; what it refuses becomes a message and exit code 1."""
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
     from quanta_pipelines.adapters.hotkey_file import UnusableKey
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.adapters.signal_store import StoreUnavailable
     from quanta_pipelines.client import ApiError
     from quanta_pipelines.dispute import NotProven

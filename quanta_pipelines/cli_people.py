@@ -26,7 +26,8 @@ def explain(epoch: Epoch, hotkey: str, *, as_json: bool) -> None:
 
     Below it stands what it would have got under other rules, computed by the rules themselves.
     """
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.explanation import NotExplained
     from quanta_pipelines.explanation_view import explanation_json, explanation_lines, one_miner
     from quanta_pipelines.protocol.commit_reveal import public_key
@@ -49,7 +50,8 @@ def explain(epoch: Epoch, hotkey: str, *, as_json: bool) -> None:
 @json_option
 def report(epoch: Epoch, *, as_json: bool) -> None:
     """Write the page of EPOCH, one file that works without a network, and the index of pages."""
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.explanation import NotExplained
     from quanta_pipelines.publication import report as written
     from quanta_pipelines.resources import Platform

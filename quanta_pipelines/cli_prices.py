@@ -194,7 +194,8 @@ def _platform() -> Iterator[Any]:
 @contextmanager
 def _said() -> Iterator[None]:
     """What the rules or the lake refuse, in their own words, with exit code 1."""
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
 
     try:
         yield

@@ -154,7 +154,8 @@ def export_weights(
     """
     from quanta_pipelines.adapters.chain import SimulatedChain, chain_of
     from quanta_pipelines.adapters.chain.errors import ChainAbsent, ChainRefused
-    from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+    from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+    from quanta_pipelines.adapters.lake import MissingTable
     from quanta_pipelines.resources import Platform
     from quanta_pipelines.weight_export import export_weights as exported
     from quanta_pipelines.weight_export import register_participants

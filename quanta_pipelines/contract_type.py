@@ -20,7 +20,8 @@ from pandera.pandas import Check
 from data_contracts.contract import EpochTable
 from data_contracts.tables import CONTRACTS, STAGE_OF, TABLES, table_name
 from quanta_pipelines.adapters.code_version import code_version
-from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, content_hash
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import MissingTable, content_hash
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
 from quanta_pipelines.books import require_unsettled
 from quanta_pipelines.partitions import EPOCHS

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.lake import GateNotPassed
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
 from quanta_pipelines.contract_type import Step, audit
 from quanta_pipelines.protocol.epoch import finished_sessions, settles_at
 from quanta_pipelines.resources import EpochRun

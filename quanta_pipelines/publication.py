@@ -15,7 +15,8 @@ from data_contracts.tables import CONTRACTS
 from quanta_pipelines import epoch_report, explanation
 from quanta_pipelines.adapters.atomic_files import AtomicFiles
 from quanta_pipelines.adapters.code_version import code_version, sources_version
-from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable, Version
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import MissingTable, Version
 from quanta_pipelines.contract_type import audit
 from quanta_pipelines.explanation import NotExplained
 from quanta_pipelines.protocol.epoch import Epoch

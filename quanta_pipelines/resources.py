@@ -18,7 +18,8 @@ from quanta_pipelines.adapters.chain_state import (
     configured_chain_state,
 )
 from quanta_pipelines.adapters.code_version import code_version
-from quanta_pipelines.adapters.lake import GateNotPassed, Lake, Loaded, MissingTable
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable
 from quanta_pipelines.adapters.price_vendors import Outcome, PriceVendor, ask_vendors, raw_rows
 from quanta_pipelines.adapters.price_vendors.configured import configured_vendors
 from quanta_pipelines.adapters.signal_store import SignalStore

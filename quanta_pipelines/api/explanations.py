@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from data_contracts.explanations import Explanations
-from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import MissingTable
 from quanta_pipelines.adapters.published_marts import Publication
 from quanta_pipelines.api.boards import settled_epoch, text, tier_of
 from quanta_pipelines.api.problems import Problem

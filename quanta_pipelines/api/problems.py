@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from quanta_pipelines.adapters.lake import GateNotPassed, MissingTable
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import MissingTable
 from quanta_pipelines.adapters.published_marts import NothingPublished, OutdatedMarts
 from quanta_pipelines.adapters.signal_store import (
     ContradictsRecord,

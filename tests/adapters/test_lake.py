@@ -10,14 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from quanta_pipelines.adapters.lake import (
-    GateNotPassed,
-    InvalidName,
-    Lake,
-    MissingTable,
-    Version,
-    content_hash,
-)
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake, MissingTable, Version, content_hash
+from quanta_pipelines.adapters.lake_files import InvalidName
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
 
 EPOCH = "2025-Q4-W48"

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from quanta_pipelines.adapters.atomic_files import AtomicFiles, UnsupportedStore
-from quanta_pipelines.adapters.lake import ChangedMeanwhile, Lake
+from quanta_pipelines.adapters.lake import Lake
+from quanta_pipelines.adapters.publication_order import ChangedMeanwhile, PublicationOrder
 
 EPOCHS = ("2025-Q4-W48", "2025-Q4-W49")
 STAMPS = {"params_version": "p", "code_version": "c"}
@@ -140,7 +141,7 @@ def finished_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher takes its number and dies; another counts, and finishes for it."""
     lake.publish("ledger", EPOCHS[0], ledger(1), **STAMPS)
     with monkeypatch.context() as patch:
-        patch.setattr(Lake, "_finish", die)
+        patch.setattr(PublicationOrder, "_finish", die)
         with pytest.raises(KeyboardInterrupt):
             lake.publish("ledger", EPOCHS[0], ledger(2), **STAMPS)
     assert lake.read("ledger", EPOCHS[0])["amount_rao"].tolist() == [1]
@@ -165,7 +166,7 @@ def test_a_claim_on_s3_whose_maker_was_killed_is_completed_once(
     lake = Lake(f"{bucket}/{tmp_path.name}")
     seen = lake.publications("ledger")
     with monkeypatch.context() as patch:
-        patch.setattr(Lake, "_complete", die)
+        patch.setattr(PublicationOrder, "_complete", die)
         with pytest.raises(KeyboardInterrupt):
             lake.publish("ledger", EPOCHS[0], ledger(1), **STAMPS, unless_changed=seen)
     assert not lake.exists("ledger", EPOCHS[0])

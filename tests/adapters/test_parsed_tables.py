@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from quanta_pipelines.adapters import atomic_files, table_format
-from quanta_pipelines.adapters.lake import GateNotPassed, Lake
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.adapters.parsed_tables import Kept, parsed
 from quanta_pipelines.adapters.table_format import UnsupportedColumn, to_parquet
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from quanta_pipelines.adapters.lake import GateNotPassed, Lake
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.cli import main
 from quanta_pipelines.explanation import READ, NotExplained, explain_epoch
 from quanta_pipelines.explanation.counterfactuals import TERMS, without_term

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from data_contracts.tables import CONTRACTS, PROVISIONAL
-from quanta_pipelines.adapters.lake import GateNotPassed, Lake, MissingTable
+from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
+from quanta_pipelines.adapters.lake import Lake, MissingTable
 from quanta_pipelines.adapters.table_format import to_parquet
 from quanta_pipelines.contract_type import STEPS
 from quanta_pipelines.protocol import scoring
