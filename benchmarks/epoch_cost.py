@@ -1,22 +1,20 @@
 # ruff: noqa: E402  threads are limited before numpy is imported
-"""What one more epoch costs after 10, 30, 150 or 500 of them, by what the time is spent on.
+"""What one more epoch costs, from the first to the five hundredth, and what the time is spent on.
 
-Takes the home of a played demo and copies it. Where more epochs are asked for than were played,
-the tables that an epoch reads of all earlier ones, ``portfolios`` and ``ledger_entries``, are
-published again under the ids of the weeks before: simulated history, real tables. Where fewer are,
-the later ones are taken away. Then the last epoch is run anew, through Dagster, in a process of its
-own as the weekly schedule does. Processor time; nothing is asserted.
+Plays and settles epoch after epoch of real prices, through Dagster, from an empty lake. Before each
+epoch all that the process has read is forgotten, so that every epoch is as cold as in a process
+that has just started, as the weekly schedule starts one. Processor time; nothing is asserted.
 """
 
 import json
 import os
-import shutil
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,132 +23,183 @@ for threads in ("OMP", "OPENBLAS", "MKL"):
 
 import click
 
-READ_OF_ALL = ("portfolios", "ledger_entries")
+NEAR = 2  # epochs on each side of a mark that its median is over
+MARKS = (10, 30, 52, 150, 250, 500)
+READING, CHECKS, BETWEEN = "reading the lake", "checks", "between steps"
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, exists=True), default=Path("var"))
-@click.option("--after", multiple=True, type=int, default=(10, 30, 150, 500), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path))
-def main(home: Path, after: tuple[int, ...], out: Path | None) -> None:
-    """Print a line for each length of history."""
-    found = []
-    for epochs in after:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(shutil.copytree(home, Path(folder) / "home"))
-            command = [sys.executable, __file__, "--one", str(copy), str(epochs)]
-            done = subprocess.run(  # noqa: S603 - this very file
-                command, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise click.ClickException(done.stderr)
-            found.append(json.loads(done.stdout.splitlines()[-1]))
-        click.echo(json.dumps(found[-1]))
-    if out:
-        out.write_text(json.dumps(found, indent=2) + "\n")
+@click.option("--epochs", type=int, default=500, show_default=True)
+@click.option("--miners", type=int, default=72, show_default=True)
+@click.option("--first", default="2019-Q2-W23", show_default=True, help="The first epoch.")
+@click.option(
+    "--prices",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Parquet files of closes; without them the recorded closes of 2018 to 2022.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Every epoch, as JSON lines.")
+@click.option("--plot", type=click.Path(path_type=Path), help="A picture of it.")
+def main(
+    epochs: int,
+    miners: int,
+    first: str,
+    prices: tuple[Path, ...],
+    out: Path | None,
+    plot: Path | None,
+) -> None:
+    """Settle epochs, print what those around some marks cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"QUANTA_HOME": folder, "QUANTA_FIRST_EPOCH": first}
+        found = []
+        for cost in costs(epochs, miners, prices):
+            found.append(cost)
+            if out:
+                with out.open("a") as file:
+                    file.write(json.dumps(cost) + "\n")
+    for mark in MARKS:
+        if mark <= len(found):
+            click.echo(json.dumps(around(found, mark)))
+    if plot:
+        draw(found, plot)
 
 
-def one(home: Path, epochs: int) -> dict[str, Any]:
-    """Seconds of the last epoch of a home whose history is made that long."""
-    from quanta_pipelines.adapters.lake import Lake
-    from quanta_pipelines.protocol.epoch import Epoch
-
-    lake = Lake(str(home / "lake"))
-    played = [Epoch.parse(name) for name in lake.epochs("ledger_entries")]
-    at = min(epochs, len(played)) - 1
-    for epoch in played[at:]:
-        _remove(home / "lake", epoch.id)
-    last, first = played[at], _earlier(played[at], epochs - 1)
-    if first < played[0]:
-        _lengthen(lake, Epoch.range(first, played[0].previous()), played[:at])
-    os.environ["QUANTA_HOME"], os.environ["QUANTA_FIRST_EPOCH"] = str(home), first.id
-    return {"epochs": epochs, "epoch": last.id} | _measured(last)
-
-
-def _earlier(epoch: Any, steps: int) -> Any:
-    for _ in range(steps):
-        epoch = epoch.previous()
-    return epoch
-
-
-def _remove(lake: Path, epoch_id: str) -> None:
-    """Take an epoch out of the lake, its versions, their order and its verdicts too."""
-    for path in lake.glob(f"*/{epoch_id}.parquet"):
-        path.unlink()
-    for kind in ("_versions", "_order", "_gates"):
-        for folder in lake.glob(f"*/{kind}/{epoch_id}"):
-            shutil.rmtree(folder)
-
-
-def _lengthen(lake: Any, weeks: list[Any], played: list[Any]) -> None:
-    """Publish earlier weeks: the played epochs' tables over and over, under other ids."""
-    from data_contracts.tables import CONTRACTS
-
-    for table in READ_OF_ALL:
-        kept = [lake.load(table, epoch.id) for epoch in played]
-        for at, week in enumerate(weeks):
-            source = kept[at % len(kept)]
-            frame = source.frame.assign(epoch_id=week.id)
-            for column in {"source_epoch", "history_epoch", "booked_in"} & set(frame.columns):
-                frame[column] = week.id
-            version = source.version
-            made = lake.publish(
-                table,
-                week.id,
-                frame,
-                params_version=version.params_version,
-                code_version=version.code_version,
-            )
-            for gate in CONTRACTS[table].gates():
-                lake.record_verdict(
-                    table, week.id, gate, passed=True, content_hash=made.content_hash, detail=""
-                )
-
-
-def _measured(epoch: Any) -> dict[str, Any]:
-    """One run of the epoch job, split by what it spends its time on."""
-    from quanta_pipelines import contract_type
-    from quanta_pipelines.adapters.lake import Lake
+def costs(epochs: int, miners: int, prices: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The cost of each epoch in turn; playing its miners and validators is not part of it."""
+    from quanta_pipelines.adapters.parsed_tables import forget
     from quanta_pipelines.backfill import Backfill, recorded_instance
-    from quanta_pipelines.definitions import defs
+    from quanta_pipelines.definitions import build_defs
+    from quanta_pipelines.resources import Platform
     from quanta_pipelines.settings import current_settings
+    from quanta_pipelines.simulation.price_table import PriceTable, price_table
+    from quanta_pipelines.simulation.season import Season
 
-    spent: Counter[str] = Counter()
-    for name in ("load", "publish", "publications", "record_verdict"):
-        _count(Lake, name, spent, f"lake: {name}")
-    _count(contract_type, "audit", spent, "contracts")
-    _count(contract_type.Step, "__call__", spent, "rules and what they read")
-    with recorded_instance(current_settings()) as instance:
-        began = time.process_time()
-        outcome = Backfill(defs, instance).epoch(epoch)
-        total = time.process_time() - began
-    if not outcome.succeeded:
-        raise RuntimeError("; ".join(outcome.problems))
+    settings = current_settings()
+    platform = Platform.from_settings(settings)
+    if prices:
+        table, chosen = price_table(prices), platform.vendors[0].tickers()
+        rows = table.rows[table.rows["ticker"].isin(chosen)]
+        platform = replace(platform, vendors=(PriceTable(rows),))
+    season = Season(
+        platform.store, platform.vendors[0], platform.genesis, platform.params, miners=miners
+    )
+    clock = Clock()
+    with recorded_instance(settings) as instance, clock.counting(instance):
+        work = Backfill(build_defs(platform=platform), instance)
+        epoch = platform.genesis
+        for number in range(1, epochs + 1):
+            season.play(epoch)
+            forget()
+            clock.spent.clear()
+            began = time.process_time()
+            outcome = work.epoch(epoch)
+            total = time.process_time() - began
+            if not outcome.succeeded:
+                raise click.ClickException(f"{epoch}: {'; '.join(outcome.problems)}")
+            spent = {name: round(value, 3) for name, value in sorted(clock.spent.items())}
+            spent[BETWEEN] = round(total - sum(v for k, v in spent.items() if k != READING), 3)
+            yield {
+                "number": number,
+                "epoch": epoch.id,
+                "seconds": round(total, 3),
+                "spent": spent,
+                "load": round(os.getloadavg()[0], 1),
+            }
+            epoch = epoch.next()
+    platform.store.close()
+
+
+class Clock:
+    """Processor time of steps by stage, and of reading the lake, which is part of them."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._began: dict[str, float] = {}
+
+    @contextmanager
+    def counting(self, instance: Any) -> Iterator[None]:
+        """Look at the steps' events as they are recorded, and at every reading."""
+        from quanta_pipelines.adapters.lake import Lake
+
+        inner = instance.handle_new_event
+
+        def handled(event: Any, **options: Any) -> Any:
+            result = inner(event, **options)
+            if event.is_dagster_event and event.dagster_event.step_key:
+                self._seen(event.dagster_event)
+            return result
+
+        instance.handle_new_event = handled
+        kept = {name: getattr(Lake, name) for name in ("load", "load_all")}
+        for name, function in kept.items():
+            setattr(Lake, name, self._timed(function))
+        try:
+            yield
+        finally:
+            for name, function in kept.items():
+                setattr(Lake, name, function)
+
+    def _seen(self, event: Any) -> None:
+        now = time.process_time()
+        if event.is_step_start:
+            self._began[event.step_key] = now
+        elif event.is_step_success or event.is_step_failure:
+            self.spent[stage_of(event.step_key)] += now - self._began.pop(event.step_key)
+
+    def _timed(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            began = time.process_time()
+            try:
+                return inner(*arguments, **options)
+            finally:
+                self.spent[READING] += time.process_time() - began
+
+        return timed
+
+
+def stage_of(step: str) -> str:
+    """The stage of an asset's step; all others are checks."""
+    from data_contracts.tables import STAGE_OF
+    from quanta_pipelines.contract_type import STEPS
+
+    return STAGE_OF[STEPS[step].tables[0]] if step in STEPS else CHECKS
+
+
+def around(found: Sequence[dict[str, Any]], mark: int) -> dict[str, Any]:
+    """Medians over a mark and its neighbours."""
+    near = found[max(0, mark - 1 - NEAR) : mark + NEAR]
+    parts = sorted({name for cost in near for name in cost["spent"]})
     return {
-        "seconds": round(total, 2),
-        "spent": {name: round(value, 2) for name, value in spent.most_common()},
-        "load": round(os.getloadavg()[0], 1),
+        "number": mark,
+        "seconds": round(statistics.median(cost["seconds"] for cost in near), 2),
+        "spent": {
+            name: round(statistics.median(cost["spent"].get(name, 0.0) for cost in near), 2)
+            for name in parts
+        },
     }
 
 
-def _count(owner: Any, name: str, spent: Counter[str], label: str) -> None:
-    """Add the processor time of a function to a label; calls inside it count there too."""
-    inner: Callable[..., Any] = getattr(owner, name)
+def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
+    """Seconds by number of epochs, one band a stage."""
+    from quanta_pipelines.pictures import COLOURS, canvas
 
-    def counted(*arguments: Any, **options: Any) -> Any:
-        began = time.process_time()
-        try:
-            return inner(*arguments, **options)
-        finally:
-            spent[label] += time.process_time() - began
-            if label.startswith("rules"):
-                spent[f"rules: {arguments[0].name}"] += time.process_time() - began
-
-    setattr(owner, name, counted)
+    whole = {name for cost in found for name in cost["spent"]} - {READING}
+    names = [BETWEEN, *sorted(whole - {BETWEEN})]
+    numbers = [cost["number"] for cost in found]
+    smooth = [around(found, number) for number in numbers]
+    with canvas(1, 1, width=8.0, height=3.6) as drawn:
+        panel = drawn.panels[0]
+        bands = [[cost["spent"].get(name, 0.0) for cost in smooth] for name in names]
+        colours = [*COLOURS[1:], "#999999"][: len(names)]
+        panel.stackplot(numbers, bands, labels=names, colors=colours, alpha=0.75)
+        panel.set_xlim(numbers[0], numbers[-1])
+        panel.set_ylim(0, None)
+        panel.set_xlabel("epochs settled so far")
+        panel.set_ylabel("processor seconds of one more")
+        handles, labels = panel.get_legend_handles_labels()
+        panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    drawn.write(path)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(one(Path(sys.argv[2]), int(sys.argv[3]))))
-    else:
-        main()
+    main()

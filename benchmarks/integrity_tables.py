@@ -86,7 +86,8 @@ def main(size: int) -> None:
     opening = integrity.Opening(frozenset(returns["hotkey"]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    view = integrity.epoch_view(portfolios, returns, universe, epoch_id=EPOCHS[-1].id)
+    positions = integrity.committed_positions(portfolios)
+    view = integrity.epoch_view(positions, returns, universe, epoch_id=EPOCHS[-1].id)
     viewed = time.process_time()
     pairs = integrity.similarity_table(view)
     paired = time.process_time()

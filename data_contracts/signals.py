@@ -49,6 +49,29 @@ class Reveals(EpochTable, key=("reveal_id",)):
         return ~(accepted & frame.assign(_accepted=accepted).duplicated(["hotkey", "_accepted"]))
 
 
+class CommittedPortfolios(EpochTable, key=("held_epoch", "hotkey", "ticker")):
+    """One row per portfolio committed in the quarter so far and ticker."""
+
+    held_epoch: str = pa.Field(
+        str_matches=EPOCH_ID, description="Epoch that the portfolio was committed for."
+    )
+    hotkey: str = hotkey()
+    ticker: str = ticker()
+    weight: float = pa.Field(gt=0, le=1, description="Scored weight, as in `portfolios`.")
+    committed_at: Instant = instant("When it was committed")
+
+    @pa.dataframe_check
+    @classmethod
+    def of_the_quarter_so_far(cls, frame: pd.DataFrame) -> "pd.Series[bool]":
+        """No portfolio is of a later epoch than the table, or of another quarter."""
+        year_and_quarter = len("2025-Q4")
+        same = (
+            frame["held_epoch"].str[:year_and_quarter] == frame["epoch_id"].str[:year_and_quarter]
+        )
+        until_now: pd.Series[bool] = frame["held_epoch"] <= frame["epoch_id"].max()
+        return same & until_now
+
+
 class Portfolios(
     EpochTable,
     key=("hotkey", "ticker"),

@@ -21,11 +21,11 @@ from data_contracts.scoring import (
     ScoreIntervals,
     Scores,
 )
-from data_contracts.signals import Commitments, Portfolios, Reveals
+from data_contracts.signals import Commitments, CommittedPortfolios, Portfolios, Reveals
 
 STAGES: dict[str, tuple[type[EpochTable], ...]] = {
     "market_data": (RawPrices, PriceCorrections, ValidatedPrices),
-    "signals": (Commitments, Reveals, Portfolios),
+    "signals": (Commitments, Reveals, Portfolios, CommittedPortfolios),
     "scoring": (PortfolioReturns, HorizonMetrics, ScoreIntervals, Scores),
     "integrity": (PortfolioSimilarity, IntegrityFlags, IntegrityCases),
     "consensus": (

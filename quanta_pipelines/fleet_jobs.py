@@ -15,7 +15,7 @@ from quanta_pipelines.instance import IN_ORDER
 OBSERVED = (
     dg.AssetSelection.groups("market_data") | dg.AssetSelection.assets("commitments", "reveals")
 ) - QUALITY
-HELD = dg.AssetSelection.assets("portfolios", "portfolio_returns")
+HELD = dg.AssetSelection.assets("portfolios", "committed_portfolios", "portfolio_returns")
 MEASURED = dg.AssetSelection.assets("horizon_metrics", "score_intervals")
 SETTLED = dg.AssetSelection.all() - MARTS - PROVISIONAL - QUALITY - OBSERVED - HELD - MEASURED
 

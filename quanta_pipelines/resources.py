@@ -150,14 +150,23 @@ class EpochRun:
             )
         return loaded.frame
 
-    def previous(self, table: str, gates: Sequence[str]) -> pd.DataFrame | None:
+    def previous(
+        self, table: str, gates: Sequence[str], *, chained: bool = False
+    ) -> pd.DataFrame | None:
         """The previous epoch's published table; nothing before the first epoch.
 
-        Raises ``MissingTable`` that names the epoch to run first.
+        ``chained``: what this run publishes rests on all earlier tables of this name that the
+        previous one rests on, too. Raises ``MissingTable`` that names the epoch to run first.
         """
         if self.is_genesis(table, self.epoch):
             return None
-        return self._earlier(table, self.epoch.previous(), gates)
+        before = self.epoch.previous()
+        found = self._earlier(table, before, gates)
+        verdict = self.platform.lake.verdict(table, before.id, "contract") if chained else None
+        if verdict is not None:
+            own = {at: held for at, held in verdict.inputs.items() if at.split(" ")[0] == table}
+            self.inputs.update(own)
+        return found
 
     def upheld_disputes(self) -> dict[str, int]:
         """Disputes by the validator they were upheld against, that this epoch's bonds pay for.
@@ -181,6 +190,19 @@ class EpochRun:
             found.append(self._earlier(table, epoch, gates))
             missing -= len(epoch.sessions)
         return found
+
+    def together(self, table: str, gates: Sequence[str], epochs: Sequence[Epoch]) -> pd.DataFrame:
+        """Published tables of some earlier epochs, at least one, in one frame: many at little cost.
+
+        Texts are categories. Raises as ``previous`` does.
+        """
+        ids = [epoch.id for epoch in epochs]
+        try:
+            frame, versions = self.platform.lake.load_all(table, ids, gates=gates)
+        except MissingTable as missing:
+            raise MissingTable(f"{self.id} needs {missing}: run that epoch first") from missing
+        self.inputs.update({f"{table} {each.epoch_id}": each.content_hash for each in versions})
+        return frame
 
     def earlier(
         self, table: str, gates: Sequence[str], epochs: int | None = None

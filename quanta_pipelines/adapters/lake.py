@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quanta_pipelines.adapters.atomic_files import AtomicFiles, Signature
@@ -34,7 +35,7 @@ from quanta_pipelines.adapters.lake_files import (
 )
 from quanta_pipelines.adapters.parsed_tables import MOST_VERSIONS, Kept, parsed, parsed_hash
 from quanta_pipelines.adapters.publication_order import PublicationOrder
-from quanta_pipelines.adapters.table_format import content_hash, to_parquet
+from quanta_pipelines.adapters.table_format import as_frame, content_hash, read_rows, to_parquet
 
 __all__ = ["Lake", "Loaded", "MissingTable", "Version", "content_hash"]
 
@@ -105,16 +106,32 @@ class Lake:
         Each of ``gates`` must have passed on exactly this content, and the content must be what
         the file says it is.
         """
+        data, version = self._passed(table, epoch_id, gates)
+        return Loaded(parsed(data), version)
+
+    def load_all(
+        self, table: str, epoch_ids: Sequence[str], *, gates: Sequence[str]
+    ) -> tuple[pd.DataFrame, tuple[Version, ...]]:
+        """The tables of some epochs, at least one, under each other, texts as categories.
+
+        Each is judged as ``load`` judges it.
+        """
+        found = [self._passed(table, epoch_id, gates) for epoch_id in epoch_ids]
+        rows = pa.concat_tables([read_rows(data) for data, _ in found])
+        return as_frame(rows, categories=True), tuple(version for _, version in found)
+
+    def _passed(self, table: str, epoch_id: str, gates: Sequence[str]) -> tuple[bytes, Version]:
+        """The current file of a table, once its gates have passed on what it holds."""
         name = current_file(table, epoch_id)
         data = stored(self._files, table, epoch_id, name)
         version = _footer(table, self._files.path(name), io.BytesIO(data))
         for check in gates:
             self._require_passed(table, epoch_id, check, version.content_hash)
-        if gates and parsed_hash(data, table) != version.content_hash:
+        if gates and parsed_hash(data) != version.content_hash:
             raise GateNotPassed(
                 f"{table} {epoch_id}: the file does not hold {version.content_hash}, as it says"
             )
-        return Loaded(parsed(data), version)
+        return data, version
 
     def read(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> pd.DataFrame:
         """The current table, as ``load`` gives it."""

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import pandas as pd
 
-from quanta_pipelines.adapters.table_format import content_hash, from_parquet
+from quanta_pipelines.adapters.table_format import from_parquet, read_rows, stored_hash
 
 MOST_BYTES = 256 * 2**20  # of frames that are kept
 MOST_VERSIONS = 65_536
@@ -36,6 +36,12 @@ class Kept(Generic[Key, Value]):
                 self._values.move_to_end(key)
             return self._values.get(key)
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._values.clear()
+            self._held = 0
+
     def put(self, key: Key, value: Value) -> Value:
         """Keep a value; one that is heavier than all room is not kept."""
         weight = self._weight(value)
@@ -48,6 +54,12 @@ class Kept(Generic[Key, Value]):
             while self._held > self._most:
                 self._held -= self._weight(self._values.popitem(last=False)[1])
         return value
+
+
+def forget() -> None:
+    """Read everything anew, as a process that has just started does."""
+    _FRAMES.clear()
+    _HASHES.clear()
 
 
 _FRAMES: Kept[bytes, tuple[pd.DataFrame, int]] = Kept(MOST_BYTES, lambda kept: kept[1])
@@ -65,7 +77,7 @@ def parsed(data: bytes) -> pd.DataFrame:
     return found[0].copy()
 
 
-def parsed_hash(data: bytes, table: str) -> str:
+def parsed_hash(data: bytes) -> str:
     """The content hash of what a Parquet file holds."""
     digest = hashlib.sha256(data).digest()
-    return _HASHES.get(digest) or _HASHES.put(digest, content_hash(parsed(data), table))
+    return _HASHES.get(digest) or _HASHES.put(digest, stored_hash(read_rows(data)))

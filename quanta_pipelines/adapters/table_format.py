@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 Column: TypeAlias = "pd.Series[Any]"  # of any of the types below
@@ -47,6 +48,56 @@ def content_hash(frame: pd.DataFrame, table: str = "table") -> str:
         digest.update(np.packbits(null, bitorder="little").tobytes())
         digest.update(_value_bytes(column[~null] if null.any() else column, kind))
     return digest.hexdigest()
+
+
+def stored_hash(rows: pa.Table) -> str:
+    """``content_hash`` of what a file holds, taken from its columns as Arrow reads them.
+
+    Texts lie there as they are hashed, so no value becomes an object.
+    """
+    digest = hashlib.sha256(f"quanta table 1\n{rows.num_rows}\n".encode())
+    for spec, chunks in zip(rows.schema, rows.columns, strict=True):
+        kind, column = _stored_kind(spec), _one_array(chunks)
+        known = (
+            column.is_valid() if kind != "float64" else pc.invert(column.is_null(nan_is_null=True))
+        )
+        null = ~known.to_numpy(zero_copy_only=False)
+        digest.update(f"{len(spec.name.encode())}:{spec.name}:{kind}\n".encode())
+        digest.update(np.packbits(null, bitorder="little").tobytes())
+        digest.update(_stored_bytes(column.filter(known) if null.any() else column, kind))
+    return digest.hexdigest()
+
+
+def _one_array(chunks: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(chunks.chunks) if chunks.num_chunks else pa.array([], chunks.type)
+
+
+def _stored_kind(spec: pa.Field) -> str:
+    """The kind of a column of a file; raises ``UnsupportedColumn`` where no table has it."""
+    for kind, arrow_type in _ARROW_TYPES.items():
+        if spec.type == arrow_type and (
+            kind == "Int64" or spec.type != pa.int64() or not spec.nullable
+        ):
+            return kind
+    raise UnsupportedColumn(f"{spec.name}: {spec.type} is none of {', '.join(_ARROW_TYPES)}")
+
+
+def _stored_bytes(values: pa.Array, kind: str) -> bytes:
+    """The bytes of values without nulls."""
+    if kind == "string":
+        if not len(values):
+            return b""
+        _, offsets, texts = values.buffers()
+        ends = np.frombuffer(offsets, "<i4")[values.offset : values.offset + len(values) + 1]
+        joined: bytes = texts[ends[0] : ends[-1]].to_pybytes()
+        return np.diff(ends).astype("<u8").tobytes() + joined
+    if kind == "bool":
+        numbers = values.to_numpy(zero_copy_only=False).astype("u1")
+    elif kind == "float64":
+        numbers = values.to_numpy().astype("<f8")
+    else:
+        numbers = values.cast(pa.int64()).to_numpy().astype("<i8")
+    return bytes(numbers.tobytes())
 
 
 def column_kinds(frame: pd.DataFrame, table: str) -> dict[str, str]:
@@ -95,11 +146,22 @@ def _written(rows: pa.Table, stamps: Mapping[str, str]) -> bytes:
 
 def from_parquet(data: bytes) -> pd.DataFrame:
     """The frame that ``to_parquet`` was given, with a fresh index."""
-    table = pq.ParquetFile(io.BytesIO(data)).read()
-    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return as_frame(read_rows(data))
+
+
+def read_rows(data: bytes) -> pa.Table:
+    """The columns of a Parquet file."""
+    return pq.ParquetFile(io.BytesIO(data)).read()
+
+
+def as_frame(rows: pa.Table, *, categories: bool = False) -> pd.DataFrame:
+    """Rows of a file as a frame, texts as objects or, where asked, as categories."""
+    frame: pd.DataFrame = rows.to_pandas(
+        types_mapper={pa.int64(): pd.Int64Dtype()}.get, strings_to_categorical=categories
+    )
     whole = {
         spec.name: np.dtype("int64")
-        for spec in table.schema
+        for spec in rows.schema
         if spec.type == pa.int64() and not spec.nullable
     }
     return frame.astype(whole)

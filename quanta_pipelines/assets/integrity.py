@@ -7,7 +7,7 @@ from data_contracts.integrity import IntegrityCases, IntegrityFlags, PortfolioSi
 from data_contracts.market_data import ValidatedPrices
 from data_contracts.rewards import Rewards
 from data_contracts.scoring import PortfolioReturns
-from data_contracts.signals import Portfolios
+from data_contracts.signals import CommittedPortfolios
 from quanta_pipelines.contract_type import Frames, epoch_asset, rows_table
 from quanta_pipelines.protocol import integrity, oracle, returns
 from quanta_pipelines.resources import EpochRun
@@ -25,12 +25,11 @@ def integrity_flags(
     window = run.params.security.active_sessions
     gates = {"returns": PortfolioReturns.gates(), "prices": ValidatedPrices.gates()}
     earlier = {
-        "portfolios": run.earlier("portfolios", Portfolios.gates()).values(),
         "returns": run.history("portfolio_returns", gates["returns"], window),
         "prices": run.history("validated_prices", gates["prices"], window),
     }
     view = integrity.epoch_view(
-        pd.concat([portfolios, *earlier["portfolios"]], ignore_index=True),
+        _positions(run, portfolios),
         pd.concat([portfolio_returns, *earlier["returns"]], ignore_index=True),
         oracle.universe_returns(pd.concat([validated_prices, *earlier["prices"]])),
         epoch_id=run.id,
@@ -47,6 +46,15 @@ def integrity_flags(
     )
     run.remarks["accusations"] = rows_table(integrity.accusations(flags))
     return {"portfolio_similarity": pairs, "integrity_flags": flags}
+
+
+def _positions(run: EpochRun, portfolios: pd.DataFrame) -> pd.DataFrame:
+    """Everything that was ever committed: the last table of each quarter so far, and this epoch."""
+    now, table = integrity.committed_positions(portfolios), "committed_portfolios"
+    if run.is_genesis(table, run.epoch):
+        return now
+    ends = integrity.ends_of_quarters(run.platform.genesis, run.epoch)
+    return integrity.all_positions(run.together(table, CommittedPortfolios.gates(), ends), now)
 
 
 def _opening(run: EpochRun, commitments: pd.DataFrame) -> integrity.Opening:

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from data_contracts.signals import Commitments, Portfolios, Reveals
-from quanta_pipelines.contract_type import epoch_asset
-from quanta_pipelines.protocol import portfolio
+from data_contracts.signals import Commitments, CommittedPortfolios, Portfolios, Reveals
+from quanta_pipelines.contract_type import Frames, epoch_asset
+from quanta_pipelines.protocol import integrity, portfolio
 from quanta_pipelines.protocol.epoch import reveals_close
 from quanta_pipelines.resources import EpochRun
 
@@ -21,12 +21,22 @@ def reveals(run: EpochRun) -> pd.DataFrame:
     return run.platform.store.reveals(run.id)
 
 
-@epoch_asset(Portfolios, due=reveals_close)
-def portfolios(run: EpochRun, commitments: pd.DataFrame, reveals: pd.DataFrame) -> pd.DataFrame:
-    """Holds each accepted portfolio, and the last one of a miner that sent none."""
-    return portfolio.standing_portfolios(
+@epoch_asset(Portfolios, CommittedPortfolios, due=reveals_close)
+def portfolios(run: EpochRun, commitments: pd.DataFrame, reveals: pd.DataFrame) -> Frames:
+    """Holds each accepted portfolio, and the last one of a miner that sent none.
+
+    What was committed is kept once more for the whole quarter: who was first is asked of all years.
+    """
+    held = portfolio.standing_portfolios(
         portfolio.accepted_positions(reveals, commitments),
         run.previous("portfolios", Portfolios.gates()),
         epoch=run.epoch,
         params=run.params,
     )
+    before = None
+    if not integrity.starts_quarter(run.epoch):
+        before = run.previous("committed_portfolios", CommittedPortfolios.gates(), chained=True)
+    return {
+        "portfolios": held,
+        "committed_portfolios": integrity.committed_table(held, before, epoch_id=run.id),
+    }

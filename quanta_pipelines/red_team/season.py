@@ -68,6 +68,11 @@ class RememberedRun(EpochRun):
         frame = self.memory[table, epoch.id]
         return Loaded(frame, Version(table, epoch.id, "", len(frame), "", self.rules, ""))
 
+    def together(self, table: str, gates: Sequence[str], epochs: Sequence[Epoch]) -> pd.DataFrame:
+        """Earlier tables in one frame, those of the season from its memory."""
+        frames = [self._load(table, epoch, gates).frame for epoch in epochs]
+        return pd.concat(frames, ignore_index=True)
+
 
 def others() -> tuple[str, ...]:
     """Hotkeys of the validators beside the platform's own."""

@@ -108,7 +108,8 @@ def _miner(number: int, tickers: tuple[str, ...], called: str) -> SimulatedMiner
 def _strategy(number: int) -> Strategy:
     """The kinds take turns, each time with other numbers."""
     turn, kind = divmod(number, 6)
-    more, less = list(permutations(SECTORS, 2))[turn]
+    tilts = list(permutations(SECTORS, 2))
+    more, less = tilts[turn % len(tilts)]
     kinds: tuple[Strategy, ...] = (
         EqualWeight(names=5 + turn % 8),
         Momentum(names=6 + turn % 7, lookback=12 + 3 * turn, skip=turn % 4),

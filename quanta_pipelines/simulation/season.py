@@ -17,6 +17,7 @@ from quanta_pipelines.simulation.miners import commit_all, plan, reveal_all
 from quanta_pipelines.simulation.population import (
     POOL_MEMBERS,
     POOL_OPERATOR,
+    SIZE,
     population,
     role_of,
 )
@@ -35,10 +36,12 @@ class Season:
         vendor: PriceVendor,
         first_epoch: Epoch,
         params: ProtocolParams = QUANTA,
+        *,
+        miners: int = SIZE,
     ) -> None:
         self._store, self._vendor, self._params = store, vendor, params
         self._first = first_epoch
-        self._miners = population(vendor.tickers())
+        self._miners = population(vendor.tickers(), size=miners)
         self._others = OtherValidators(store, vendor, first_epoch, params)
 
     def play(self, epoch: Epoch) -> None:

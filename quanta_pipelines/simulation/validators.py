@@ -178,7 +178,7 @@ class OtherValidators:
         """Factors and clusters as this validator computes them, on its own prices."""
         epoch = memory.epoch
         view = integrity.epoch_view(
-            pd.concat(memory.held, ignore_index=True),
+            integrity.committed_positions(pd.concat(memory.held, ignore_index=True)),
             pd.concat(returns, ignore_index=True),
             universe_returns(pd.concat(prices, ignore_index=True)),
             epoch_id=epoch.id,

@@ -12,6 +12,8 @@ from quanta_pipelines.adapters.table_format import (
     UnsupportedColumn,
     content_hash,
     from_parquet,
+    read_rows,
+    stored_hash,
     to_parquet,
 )
 
@@ -78,6 +80,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 def test_any_frame_makes_the_round_trip_and_keeps_its_hash(frame: pd.DataFrame) -> None:
     data = to_parquet(frame, "t", {})
     read = from_parquet(data)
+    assert stored_hash(read_rows(data)) == content_hash(frame)
     pd.testing.assert_frame_equal(read, frame)
     assert to_parquet(read, "t", {}) == data
     assert content_hash(read) == content_hash(frame)

@@ -79,6 +79,7 @@ OWN_VALUES: dict[str, dict[str, Any]] = {
     "validator_collusion": {"validator": MINERS[0], "other": MINERS[1]},
 }
 OWN_VALUES |= {
+    "committed_portfolios": {"held_epoch": EPOCH},
     "portfolio_similarity": {
         "other_hotkey": MINERS[1],
         "measure": "returns",
@@ -161,6 +162,8 @@ BROKEN_PROMISES: list[tuple[str, str, dict[str, Any]]] = [
     ("reveals", "at_most_one_is_accepted", {"verdict": "accepted"}),
     ("portfolios", "weights_sum_to_one", {"weight": 0.3}),
     ("portfolios", "number_of_positions", {}),  # four of the five tickers
+    ("committed_portfolios", "of_the_quarter_so_far", {"held_epoch": "2025-Q4-W49"}),
+    ("committed_portfolios", "of_the_quarter_so_far", {"held_epoch": "2025-Q3-W39"}),
     ("score_intervals", "ends_in_order", {"lower": 0.6}),
     ("scores", "ranked_have_a_score", {"standing": "provisional"}),
     ("scores", "isin([True])", {"final": False}),

@@ -27,7 +27,7 @@ from .market_faults import FrameVendor
 EPOCH = PLAYED[-1]
 TO_PORTFOLIOS = (
     *("raw_prices", "price_corrections", "validated_prices"),
-    *("commitments", "reveals", "portfolios"),
+    *("commitments", "reveals", "portfolios", "committed_portfolios"),
 )
 DAY = EPOCH.sessions[1]
 SAID = {

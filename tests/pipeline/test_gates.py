@@ -42,8 +42,8 @@ DOWNSTREAM = {
     "raw_prices": ["validated_prices"],
     "price_corrections": ["validated_prices"],
     "validated_prices": ["portfolio_returns"],
-    "commitments": ["portfolios"],
-    "reveals": ["portfolios"],
+    "commitments": ["portfolios", "committed_portfolios"],
+    "reveals": ["portfolios", "committed_portfolios"],
     "portfolios": ["portfolio_returns"],
     "portfolio_returns": ["horizon_metrics"],
     "horizon_metrics": ["scores"],
@@ -239,6 +239,7 @@ POISONS = (
         another_portfolio,
         "every_portfolio_was_committed",
     ),
+    Poison("committed_portfolios", integrity, "committed_table", duplicate_key, "contract"),
     Poison("portfolio_returns", returns, "epoch_returns", nan_return, "contract"),
     Poison(
         "portfolio_returns", returns, "epoch_returns", missing_session, "returns_cover_the_epoch"

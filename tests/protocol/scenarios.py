@@ -482,7 +482,9 @@ def weekly_portfolios() -> pd.DataFrame:
 def copied(params: ProtocolParams) -> str:
     """Originality of miners that move like an earlier one, and who is suspected of plagiarism."""
     table = weekly_portfolios()
-    holdings = integrity.holdings_of(table, list(table["hotkey"].unique()), WEEKS)
+    holdings = integrity.holdings_of(
+        integrity.committed_positions(table), list(table["hotkey"].unique()), WEEKS
+    )
     rng = np.random.default_rng(22)
     themes = rng.normal(0.0, 0.01, (1, 40))
     returns = themes + rng.normal(0.0, 0.007, (len(holdings.hotkeys), 40))

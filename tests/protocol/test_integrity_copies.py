@@ -13,6 +13,7 @@ from quanta_pipelines.protocol.errors import InvalidIntegrityInput
 from quanta_pipelines.protocol.integrity import (
     active_returns,
     committed_first,
+    committed_positions,
     contribution,
     earlier_matrix,
     holdings_of,
@@ -51,7 +52,7 @@ def committed(plan, *, minutes=None, filled=()):
         for week, held in enumerate(weeks)
         for ticker, weight in (held or {}).items()
     ]
-    return pd.DataFrame(rows)
+    return committed_positions(pd.DataFrame(rows))
 
 
 def held_by(plan, **options):

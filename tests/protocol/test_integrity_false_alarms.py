@@ -46,7 +46,9 @@ class Verdicts:
 
 
 def judged(honest: Population) -> Verdicts:
-    holdings = integrity.holdings_of(honest.table(), honest.hotkeys, EPOCHS)
+    holdings = integrity.holdings_of(
+        integrity.committed_positions(honest.table()), honest.hotkeys, EPOCHS
+    )
     active = integrity.active_returns(honest.returns, honest.benchmark, honest.universe)
     sessions = pd.DatetimeIndex(pd.bdate_range("2020-01-06", periods=honest.returns.shape[1]))
     table = integrity.originality_table(active, holdings, sessions)

@@ -130,7 +130,11 @@ def played(season, params=QUANTA):
     epoch = EPOCHS[-1]
     portfolios, returns = season.portfolios(), season.returns()
     view = integrity.epoch_view(
-        portfolios, returns, season.universe(), epoch_id=epoch.id, params=params
+        integrity.committed_positions(portfolios),
+        returns,
+        season.universe(),
+        epoch_id=epoch.id,
+        params=params,
     )
     opening = integrity.Opening(frozenset(season.hotkeys), season.coldkeys)
     pairs = integrity.similarity_table(view, params)
@@ -256,7 +260,10 @@ def test_one_coldkey_is_one_hand(honest):
 
 def view_of(season):
     return integrity.epoch_view(
-        season.portfolios(), season.returns(), season.universe(), epoch_id=EPOCHS[-1].id
+        integrity.committed_positions(season.portfolios()),
+        season.returns(),
+        season.universe(),
+        epoch_id=EPOCHS[-1].id,
     )
 
 
@@ -344,7 +351,9 @@ def test_nobody_at_all_and_a_first_week_are_empty_tables_and_no_error():
     first = first[first["epoch_id"] == FIRST.id]
     returns = season.returns()
     returns = returns[returns["epoch_id"] == FIRST.id]
-    view = integrity.epoch_view(first, returns, season.universe(), epoch_id=FIRST.id)
+    view = integrity.epoch_view(
+        integrity.committed_positions(first), returns, season.universe(), epoch_id=FIRST.id
+    )
     opening = integrity.Opening(frozenset(season.hotkeys))
     pairs = integrity.similarity_table(view)
     flags = integrity.flags_table(view, pairs, pd.Series(dtype="float64"), opening, None)
@@ -352,7 +361,10 @@ def test_nobody_at_all_and_a_first_week_are_empty_tables_and_no_error():
     assert flags["originality"].isna().all()
     assert set(flags["active_reason"]) == {"5 common sessions, active returns need 10"}
     none = integrity.epoch_view(
-        first.head(0), returns.head(0), season.universe(), epoch_id=FIRST.id
+        integrity.committed_positions(first.head(0)),
+        returns.head(0),
+        season.universe(),
+        epoch_id=FIRST.id,
     )
     pairs = integrity.similarity_table(none)
     assert pairs.empty

@@ -25,6 +25,13 @@ from quanta_pipelines.protocol.integrity.collusion import (
     collusion_evidence,
     deviations,
 )
+from quanta_pipelines.protocol.integrity.committed import (
+    all_positions,
+    committed_positions,
+    committed_table,
+    ends_of_quarters,
+    starts_quarter,
+)
 from quanta_pipelines.protocol.integrity.contribution import contribution
 from quanta_pipelines.protocol.integrity.epoch_view import EpochView, epoch_view
 from quanta_pipelines.protocol.integrity.flags_table import (
@@ -97,6 +104,7 @@ __all__ = [
     "active_returns",
     "agreeing_validators",
     "agreements",
+    "all_positions",
     "awaiting_decision",
     "below_least_stake",
     "bonds_of",
@@ -106,11 +114,14 @@ __all__ = [
     "clusters",
     "collusion_evidence",
     "committed_first",
+    "committed_positions",
+    "committed_table",
     "contribution",
     "correlated_blocks",
     "correlated_pairs",
     "deviations",
     "earlier_matrix",
+    "ends_of_quarters",
     "epoch_view",
     "first_epochs",
     "flags_table",
@@ -137,6 +148,7 @@ __all__ = [
     "shared_units",
     "similarity_table",
     "slash",
+    "starts_quarter",
     "suspicions",
     "unrevealed",
     "variance_factor",

@@ -38,7 +38,7 @@ class EpochView:
 
 
 def epoch_view(
-    portfolios: pd.DataFrame,
+    positions: pd.DataFrame,
     portfolio_returns: pd.DataFrame,
     universe: "pd.Series[float]",
     *,
@@ -48,10 +48,11 @@ def epoch_view(
 ) -> EpochView:
     """The view of an epoch from its tables and those of the epochs before.
 
-    ``portfolios`` holds every epoch since the first: who was first is decided by all of them.
+    ``positions`` are all that were committed since the first epoch (``committed_positions``): who
+    was first is decided by all of them.
     ``portfolio_returns`` reaches back 30 sessions before the epoch opened, or as far as there are
     any; ``universe`` is ``oracle.universe_returns`` over the same sessions. ``holdings`` may be
-    those of an earlier view of the same portfolios.
+    those of an earlier view of the same positions.
     """
     epoch = Epoch.parse(epoch_id)
     panel = panel_of(portfolio_returns, epoch_id, params)
@@ -63,9 +64,9 @@ def epoch_view(
     of_all = np.asarray(universe.reindex(sessions), dtype=np.float64)
     before = int(sessions.searchsorted(pd.Timestamp(epoch.entry_session), side="right"))
     if holdings is None:
-        first = min({*portfolios["epoch_id"], epoch_id})
+        first = min({*positions["held_epoch"].unique(), epoch_id})
         epoch_ids = [each.id for each in Epoch.range(first, epoch)]
-        holdings = holdings_of(portfolios, list(panel.hotkeys), epoch_ids)
+        holdings = holdings_of(positions, list(panel.hotkeys), epoch_ids)
     return EpochView(
         epoch=epoch,
         holdings=holdings,

@@ -7,7 +7,12 @@ are.
 import numpy as np
 import numpy.typing as npt
 
-from quanta_pipelines.protocol.integrity.holdings import Holdings, in_units, shared_units
+from quanta_pipelines.protocol.integrity.holdings import (
+    Holdings,
+    in_units,
+    pairs_at_a_time,
+    shared_by_epoch,
+)
 from quanta_pipelines.protocol.metrics import BoolArray, IntArray
 from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
@@ -29,23 +34,31 @@ def first_epochs(
     nobody is later than its own copy. With ``by_time`` an earlier commitment for the same epoch
     counts as before.
     """
-    least = in_units(params.security.precedence_shared_weight)
-    never, now = len(holdings.epoch_ids), holdings.units[-1]
-    found, reached = np.full(len(i), never, dtype=np.int64), np.zeros(len(i), dtype=np.int64)
-    open_ = np.arange(len(i))
-    for epoch, units in enumerate(holdings.units):
-        shared = shared_units(units, now, i[open_], j[open_])
-        alike = shared >= least
-        found[open_[alike]], reached[open_[alike]] = epoch, shared[alike]
-        open_ = open_[~alike]
+    never, step = len(holdings.epoch_ids), pairs_at_a_time(holdings)
+    found = np.full(len(i), never, dtype=np.int64)
+    for top in range(0, len(i), step):
+        some = slice(top, top + step)
+        found[some] = _first_epochs(holdings, i[some], j[some], params, by_time=by_time)
+    return found
+
+
+def _first_epochs(
+    holdings: Holdings, i: IntArray, j: IntArray, params: ProtocolParams, *, by_time: bool
+) -> IntArray:
+    never = len(holdings.epoch_ids)
+    shared = shared_by_epoch(holdings, i, j)
+    alike = shared >= in_units(params.security.precedence_shared_weight)
+    found = np.where(alike.any(axis=1), alike.argmax(axis=1), never)
     claimed = np.flatnonzero(found < never)
-    for epoch, units in enumerate(holdings.units):
-        at, times = found[claimed], holdings.committed_at[epoch]
-        sooner = (at == epoch) & (times[j[claimed]] < times[i[claimed]]) & by_time
-        claimed = claimed[(at > epoch) | sooner]
-        own = shared_units(units, now, j[claimed], j[claimed]) >= reached[claimed]
-        found[claimed[own]] = never
-        claimed = claimed[~own]
+    i, j, at = i[claimed], j[claimed], found[claimed]
+    before = np.arange(never) < at[:, None]
+    if by_time:
+        times = holdings.committed_at
+        before[np.arange(len(at)), at] = times[at, j] < times[at, i]
+    others, place = np.unique(j, return_inverse=True)
+    own = shared_by_epoch(holdings, others, others)[place]
+    as_like = own >= shared[claimed, at][:, None]
+    found[claimed[(as_like & before).any(axis=1)]] = never
     return found
 
 
