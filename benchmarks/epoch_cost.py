@@ -57,9 +57,8 @@ def main(
             if out:
                 with out.open("a") as file:
                     file.write(json.dumps(cost) + "\n")
-    for mark in MARKS:
-        if mark <= len(found):
-            click.echo(json.dumps(around(found, mark)))
+    for mark in sorted({*(mark for mark in MARKS if mark < epochs), epochs}):
+        click.echo(json.dumps(around(found, mark)))
     if plot:
         draw(found, plot)
 

@@ -57,6 +57,10 @@ SMALL = {
             r"\d+ pairs, \d+ flags; \d+ MiB above the inputs"
         ],
     ),
+    "epoch_cost": (
+        ["--epochs", "1"],
+        [r'{"number": 1, "seconds": [\d.]+, "spent": {"between steps": .*"signals": [\d.]+}}'],
+    ),
     "rewards": (
         ["--miners", "20"],
         [
@@ -71,8 +75,8 @@ IN_THEIR_OWN_TESTS = {"api", "integrity", "market_data", "quotes", "scoring"}
 
 # Of the programs that need a played home: their words that name no table, no mart and no column
 OTHER_WORDS = {
-    "epoch_cost": {"audit", "contracts", "epoch", "epochs", "home", "lake", "load", "publications"}
-    | {"publish", "record_verdict", "rules", "seconds", "spent", "var"},
+    "backfill": {"backfill", "epochs", "lake", "marts_seconds", "miners", "quanta"}
+    | {"load_before", "peak_mib", "processor_seconds", "runs", "seconds"},
     "marts": {"lake", "many", "marts", "prices", "raw_prices_of_the_last", "target", "var"}
     | {"warehouse", "zstd"},
 }
