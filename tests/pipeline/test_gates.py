@@ -628,6 +628,25 @@ def test_a_restated_table_stops_what_rests_on_the_old_one(
     assert len(platform.lake.versions("validated_prices", EPOCH.id)) == 2
 
 
+def test_what_was_committed_long_ago_cannot_change_unseen(
+    platform: Platform, run_epoch: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    """The last table of a quarter stands for all of it, and rests on each table of it."""
+    table, oldest = "committed_portfolios", PLAYED[0]
+    held = platform.lake.read(table, oldest.id)
+    other = held.assign(committed_at=held["committed_at"] - pd.Timedelta(minutes=1))
+    made = platform.lake.publish(table, oldest.id, other, **platform.stamp())
+    platform.lake.record_verdict(
+        table, oldest.id, "contract", passed=True, content_hash=made.content_hash, detail=""
+    )
+    done = run_epoch(EPOCH)
+    assert not done.success
+    refusals = str([e.step_failure_data.error for e in done.all_events if e.is_step_failure])
+    assert f"rests on another version of {table} {oldest}" in refusals
+    ends = [epoch for epoch in PLAYED if epoch.quarter == oldest.quarter]
+    assert f"{table} {ends[-1]}: check contract" in refusals
+
+
 def test_a_restated_epoch_closes_the_ones_after_it(
     platform: Platform,
     run_epoch: Callable[..., dg.ExecuteInProcessResult],
