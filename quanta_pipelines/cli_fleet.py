@@ -4,6 +4,7 @@ import json
 import secrets
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +74,8 @@ def backfill(epochs: tuple[Epoch, ...], *, poll: float, as_json: bool) -> None:
 
 def _report(work: "FleetBackfill", seconds: float, *, as_json: bool) -> None:
     """How long it took, how much ran at once, and what failed."""
+    from quanta_pipelines.fleet_report import efforts
+
     busy = sum(run.ended - run.started for run in work.runs if run.started and run.ended)
     said = {
         "backfill": work.name,
@@ -81,6 +84,8 @@ def _report(work: "FleetBackfill", seconds: float, *, as_json: bool) -> None:
         "retried": sum(run.retried for run in work.runs),
         "seconds": round(seconds, 1),
         "seconds_in_runs": round(busy, 1),
+        "epochs_per_hour": round(3600 * len(work.epochs) / seconds, 1),
+        "stages": [asdict(effort) for effort in efforts(work.runs)],
         "failures": work.failures(),
     }
     if as_json:
@@ -88,7 +93,14 @@ def _report(work: "FleetBackfill", seconds: float, *, as_json: bool) -> None:
         return
     click.echo(
         f"{said['epochs']} epochs in {said['runs']} runs, {said['retried']} of them retried: "
-        f"{said['seconds']} s, {said['seconds_in_runs']} s of work"
+        f"{said['seconds']} s, {said['seconds_in_runs']} s of work, "
+        f"{said['epochs_per_hour']} epochs an hour"
     )
+    for effort in efforts(work.runs):
+        how = "in order" if effort.in_order else f"up to {effort.most_at_once} at once"
+        click.echo(
+            f"{effort.stage:<17} {effort.runs:>4} runs  {effort.seconds_in_runs:>8} s of work in "
+            f"{effort.seconds:>8} s  {how}"
+        )
     for line in work.failures():
         click.echo(line, err=True)

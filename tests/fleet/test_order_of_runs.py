@@ -7,6 +7,7 @@ import pytest
 
 from quanta_pipelines.fleet import FleetBackfill, FleetError, RunState, Webserver
 from quanta_pipelines.fleet_jobs import STAGES
+from quanta_pipelines.fleet_report import Effort, efforts
 from quanta_pipelines.protocol.epoch import Epoch
 
 EPOCHS = Epoch.range("2019-Q2-W23", "2019-Q2-W25")
@@ -90,6 +91,24 @@ def test_after_a_failure_for_good_nothing_that_follows_is_asked_for(status: str)
         ("fleet_returns", FIRST.id),
     }
     assert [line.rsplit(" ", 1)[0] for line in work.failures()] == [f"{FIRST}: fleet_returns: run"]
+
+
+def ran(stage: str, started: float | None, ended: float | None) -> RunState:
+    return RunState("run", "SUCCESS", 0.0, started, ended, {"quanta/stage": stage})
+
+
+def test_what_a_stage_took_counts_seconds_once_that_runs_share() -> None:
+    # 1-5 and 3-9 share 3-5: 10 s of work in 8 s; 9-11 begins as the other ends; 20-21 later
+    runs = [ran("fleet_prices", 3.0, 9.0), ran("fleet_prices", 1.0, 5.0)]
+    runs += [ran("fleet_prices", 9.0, 11.0), ran("fleet_prices", 20.0, 21.0)]
+    runs += [ran("fleet_returns", 5.0, 7.5), ran("fleet_returns", 8.0, None)]
+    runs += [ran("marts", 30.0, 31.0), ran("fleet_metrics", None, None)]
+    assert efforts(runs) == [
+        Effort("fleet_prices", False, 4, 13.0, 11.0, 2),
+        Effort("fleet_returns", True, 1, 2.5, 2.5, 1),
+        Effort("marts", False, 1, 1.0, 1.0, 1),
+    ]
+    assert efforts([]) == []
 
 
 def test_a_webserver_that_is_not_there_is_named() -> None:
