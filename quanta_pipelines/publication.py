@@ -93,12 +93,20 @@ def _published(platform: Platform, epoch_id: str) -> Published:
     files = AtomicFiles(str(reports_folder(platform)))
     try:
         miners = _explain(platform, epoch).rows
-        held = files.read(name) if files.exists(name) else b""
-        if not epoch_report.is_current(held, platform.lake, epoch, platform.params):
+        if not epoch_report.is_current(_head(files, name), platform.lake, epoch, platform.params):
             files.write(name, epoch_report.epoch_page(platform.lake, epoch, platform.params))
     except (MissingTable, GateNotPassed, NotExplained) as error:
         return Published(epoch_id, "", 0, str(error))
     return Published(epoch_id, name, miners)
+
+
+def _head(files: AtomicFiles, name: str) -> bytes:
+    """The beginning of a page, where it says what it follows from; nothing where there is none."""
+    try:
+        with files.open(name) as file:
+            return file.read(epoch_report.HEAD)
+    except FileNotFoundError:
+        return b""
 
 
 def _tables(run: EpochRun) -> Mapping[str, pd.DataFrame]:

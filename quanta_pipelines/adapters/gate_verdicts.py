@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quanta_pipelines.adapters.atomic_files import AtomicFiles
+from quanta_pipelines.adapters.atomic_files import AtomicFiles, Signature
 from quanta_pipelines.adapters.lake_files import EPOCH, NAME, valid
+from quanta_pipelines.adapters.parsed_tables import MOST_VERSIONS, Kept
 
 
 class GateNotPassed(RuntimeError):
@@ -29,6 +30,10 @@ class GateVerdict:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
+# A file says the same while it does not change: by path and signature
+_VERDICTS: Kept[tuple[str, Signature], GateVerdict] = Kept(MOST_VERSIONS)
+
+
 def write_verdict(files: AtomicFiles, verdict: GateVerdict) -> None:
     """Keep what a check said; it replaces the check's earlier verdict on this epoch."""
     place = f"{verdict.table} {verdict.epoch_id}"
@@ -46,12 +51,16 @@ def write_verdict(files: AtomicFiles, verdict: GateVerdict) -> None:
 
 def read_verdict(files: AtomicFiles, table: str, epoch_id: str, check: str) -> GateVerdict | None:
     """What ``check`` last said, ``None`` when it was never evaluated."""
+    name = _file(table, epoch_id, check)
+    path, signature = files.path(name), files.signature(name)
+    known = _VERDICTS.get((path, signature)) if signature else None
+    if known is not None:
+        return known
     try:
-        text = files.read(_file(table, epoch_id, check))
+        said = json.loads(files.read(name))
     except FileNotFoundError:
         return None
-    said = json.loads(text)
-    return GateVerdict(
+    found = GateVerdict(
         table,
         epoch_id,
         check,
@@ -60,6 +69,7 @@ def read_verdict(files: AtomicFiles, table: str, epoch_id: str, check: str) -> G
         said["detail"],
         said.get("inputs", {}),
     )
+    return _VERDICTS.put((path, signature), found) if signature else found
 
 
 def passed_verdict(

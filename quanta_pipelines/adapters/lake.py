@@ -8,7 +8,7 @@ one.
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import pandas as pd
@@ -247,6 +247,22 @@ class Lake:
             return _VERSIONS.put((path, signature), found) if signature else found
         except FileNotFoundError:
             raise MissingTable(f"{table} {epoch_id}: no file {path}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class GlancedLake(Lake):
+    """A lake whose versions are each looked up once: for one pass over all epochs.
+
+    What is published while the pass lasts may not be seen.
+    """
+
+    _seen: dict[tuple[str, str], Version] = field(default_factory=dict)
+
+    def version(self, table: str, epoch_id: str) -> Version:
+        """The version that was current when it was first asked for."""
+        if (table, epoch_id) not in self._seen:
+            self._seen[table, epoch_id] = Lake.version(self, table, epoch_id)
+        return self._seen[table, epoch_id]
 
 
 def _footer(table: str, path: str, file: IO[bytes]) -> Version:

@@ -11,9 +11,11 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 import pandas as pd
+import pyarrow as pa
 
-from quanta_pipelines.adapters.table_format import from_parquet, read_rows, stored_hash
+from quanta_pipelines.adapters.table_format import as_frame, read_rows, stored_hash
 
+TEXT_BYTES = 64  # of an object that holds a text, beside the text
 MOST_BYTES = 256 * 2**20  # of frames that are kept
 MOST_VERSIONS = 65_536
 
@@ -71,9 +73,10 @@ def parsed(data: bytes) -> pd.DataFrame:
     digest = hashlib.sha256(data).digest()
     found = _FRAMES.get(digest)
     if found is None:
-        frame = from_parquet(data)
-        size = int(frame.memory_usage(index=False).sum()) + 4 * len(data)
-        found = _FRAMES.put(digest, (frame, size))
+        rows = read_rows(data)
+        texts = sum(spec.type == pa.string() for spec in rows.schema)
+        size = int(rows.nbytes) + TEXT_BYTES * texts * rows.num_rows
+        found = _FRAMES.put(digest, (as_frame(rows), size))
     return found[0].copy()
 
 

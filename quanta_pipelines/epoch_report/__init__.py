@@ -3,6 +3,6 @@
 It shows what the epoch's published tables say, and computes nothing that they do not hold.
 """
 
-from quanta_pipelines.epoch_report.page import epoch_page, index_page, is_current
+from quanta_pipelines.epoch_report.page import HEAD, epoch_page, index_page, is_current
 
-__all__ = ["epoch_page", "index_page", "is_current"]
+__all__ = ["HEAD", "epoch_page", "index_page", "is_current"]

@@ -14,7 +14,7 @@ from quanta_pipelines.epoch_report.sections import EpochTables, versions_of
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.protocol.params import ProtocolParams, params_version
 
-_HEAD = 2000  # bytes of a page within which it says what it follows from
+HEAD = 2000  # bytes of a page within which it says what it follows from
 
 
 def epoch_page(lake: Lake, epoch: Epoch, params: ProtocolParams) -> bytes:
@@ -60,7 +60,7 @@ def inputs_digest(lake: Lake, epoch: Epoch, params: ProtocolParams) -> str:
 
 def is_current(page: bytes, lake: Lake, epoch: Epoch, params: ProtocolParams) -> bool:
     """Whether a page is the one that ``epoch_page`` would give."""
-    return inputs_digest(lake, epoch, params).encode() in page[:_HEAD]
+    return inputs_digest(lake, epoch, params).encode() in page[:HEAD]
 
 
 def index_page(epoch_ids: Sequence[str]) -> bytes:

@@ -1,7 +1,7 @@
 """The table ``Explanations`` of an epoch, from its tables and that of the epoch before."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -43,6 +43,7 @@ READ = (
     "ledger_entries",
 )
 # Tables that an epoch may have beside these: title and key of their rows
+_NAMES: dict[type, tuple[str, ...]] = {}  # of the fields of a part's class
 ALSO_READ = {"pool_payouts": ("Pool", ("operator", "member", "hotkey"))}
 RECORD_EPOCHS = 104  # of a record that are kept
 
@@ -98,7 +99,8 @@ class _Epoch:
         self._rows = {
             name: _by(table, "hotkey") for name, table in tables.items() if "hotkey" in table
         }
-        self._prices = _by(tables["validated_prices"], "ticker")
+        self._prices = path.priced(_rows(tables["validated_prices"]))
+        self._roles = {name: _by_any(tables.get(name), key) for name, (_, key) in ALSO_READ.items()}
         self._earlier = {} if previous is None else _records(previous)
         self._money = Money.of(tables["rewards"], tables["ledger_entries"], params)
         income = income_of(tables["ledger_entries"])
@@ -171,12 +173,11 @@ class _Epoch:
     def _beside(self, name: str, hotkey: str) -> Step:
         """What a table that not every epoch has says of the miner, in any of its roles."""
         title, key = ALSO_READ[name]
-        table = self._tables.get(name)
-        if table is None:
+        roles = self._roles[name]
+        if roles is None:
             return path.table_step(name, title, None, key)
-        known = [column for column in key if column in table]
-        mine = table[(table[known] == hotkey).any(axis=1)]
-        return path.table_step(name, title, _rows(mine), tuple(known))
+        known = tuple(column for column in key if column in self._tables[name])
+        return path.table_step(name, title, roles.get(hotkey, []), known)
 
     def _record_line(
         self, hotkey: str, judged: Mapping[str, Any], score: Mapping[str, Any] | None
@@ -240,6 +241,20 @@ def _by(table: pd.DataFrame, column: str) -> dict[str, list[dict[Any, Any]]]:
     return found
 
 
+def _by_any(
+    table: pd.DataFrame | None, columns: Sequence[str]
+) -> dict[str, list[dict[Any, Any]]] | None:
+    """Rows of a table by what stands in any of some columns, in their order."""
+    if table is None:
+        return None
+    found: dict[str, list[dict[Any, Any]]] = {}
+    known = [column for column in columns if column in table]
+    for row in _rows(table):
+        for said in dict.fromkeys(row[column] for column in known):
+            found.setdefault(said, []).append(row)
+    return found
+
+
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     return list(table.to_dict("records"))
 
@@ -272,4 +287,6 @@ def _json(value: Any) -> str:
 
 def _fields(part: Any) -> dict[str, Any]:
     """A part of an explanation as the dictionary that JSON has for it."""
-    return {spec.name: getattr(part, spec.name) for spec in fields(part)}
+    kind = type(part)
+    names = _NAMES.get(kind) or _NAMES.setdefault(kind, tuple(spec.name for spec in fields(kind)))
+    return {name: getattr(part, name) for name in names}

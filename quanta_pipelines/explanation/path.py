@@ -1,7 +1,7 @@
 """From commitment to consensus: the steps before the money, for one miner."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -228,11 +228,38 @@ def table_step(name: str, title: str, rows: Rows | None, key: tuple[str, ...]) -
     return Step(name, title, says, tuple(facts))
 
 
-def owner_steps(held: Rows, prices: Mapping[str, Rows], sessions: Rows, votes: Rows) -> list[Step]:
-    """What only the miner itself may see: positions, returns by session, each validator's vote.
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A ticker's settled returns, and the facts that every holder of it is told."""
 
-    ``prices`` are rows of ``validated_prices`` by ticker.
-    """
+    returns: tuple[float, ...]
+    facts: tuple[Fact, ...]
+
+
+def priced(prices: Rows) -> dict[str, Priced]:
+    """Rows of ``validated_prices`` by ticker."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for values in prices:
+        found.setdefault(str(values["ticker"]), []).append(values)
+    return {
+        ticker: Priced(
+            tuple(values["total_return"] for values in rows),
+            tuple(_return_fact(ticker, values) for values in rows),
+        )
+        for ticker, rows in found.items()
+    }
+
+
+def _return_fact(ticker: str, values: Mapping[str, Any]) -> Fact:
+    day = f"{values['session']:%Y-%m-%d}"
+    cell = Row("validated_prices", ("ticker", "session"), values)
+    return cell.fact("total_return", day, "percent", group=ticker, name=day)
+
+
+def owner_steps(
+    held: Rows, prices: Mapping[str, Priced], sessions: Rows, votes: Rows
+) -> list[Step]:
+    """What only the miner itself may see: positions, returns by session, each validator's vote."""
     positions = [fact for values in held for fact in _position(values, prices)]
     daily = [
         Row("portfolio_returns", ("hotkey", "session"), values).fact(
@@ -254,17 +281,16 @@ def owner_steps(held: Rows, prices: Mapping[str, Rows], sessions: Rows, votes: R
     ]
 
 
-def _position(values: Mapping[str, Any], prices: Mapping[str, Rows]) -> list[Fact]:
+def _position(values: Mapping[str, Any], prices: Mapping[str, Priced]) -> list[Fact]:
     """A position's weight, its ticker's returns, and what both come to."""
     ticker, total = str(values["ticker"]), 0.0
     row = Row("portfolios", ("hotkey", "ticker"), values)
     facts = [row.fact("weight", "Weight", "percent", group=ticker)]
-    for price in prices.get(ticker, ()):
-        cell, label = Row("validated_prices", ("ticker", "session"), price), price["session"]
-        day = f"{label:%Y-%m-%d}"
-        facts.append(cell.fact("total_return", day, "percent", group=ticker, name=day))
-        if not pd.isna(price["total_return"]):
-            total += price["total_return"] * values["weight"]
+    if (known := prices.get(ticker)) is not None:
+        facts += known.facts
+        for moved in known.returns:
+            if not pd.isna(moved):
+                total += moved * values["weight"]
     contribution = Fact(
         name="contribution",
         label="Contribution",

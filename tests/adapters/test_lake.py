@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
-from quanta_pipelines.adapters.lake import Lake, MissingTable, Version, content_hash
+from quanta_pipelines.adapters.lake import GlancedLake, Lake, MissingTable, Version, content_hash
 from quanta_pipelines.adapters.lake_files import InvalidName
 from quanta_pipelines.adapters.table_format import UnsupportedColumn
 
@@ -268,3 +268,34 @@ def test_a_verdict_holds_only_as_long_as_the_tables_it_rests_on(tmp_path: Path) 
     assert f"rests on another version of returns {EPOCH}: run scores again" in refusal
     with pytest.raises(GateNotPassed, match="rests on another version of returns"):
         lake.read("scores", EPOCH, gates=["contract"])
+
+
+def test_a_glance_looks_each_version_up_once(lake: Lake) -> None:
+    glanced = GlancedLake(lake.root)
+    first = publish(lake, scores(1.0))
+    assert glanced.version("scores", EPOCH) == first
+    second = publish(lake, scores(2.0))
+    assert glanced.version("scores", EPOCH) == first
+    assert GlancedLake(lake.root).version("scores", EPOCH) == second
+
+
+def test_many_tables_are_read_as_one_and_judged_each(lake: Lake) -> None:
+    epochs = ("2025-Q4-W47", "2025-Q4-W48", "2025-Q4-W49")
+    frames = {
+        epoch: scores(1.0, float(at)).assign(hotkey=f"miner {at % 2}")
+        for at, epoch in enumerate(epochs)
+    }
+    made = {epoch: publish(lake, frame, epoch_id=epoch) for epoch, frame in frames.items()}
+    with pytest.raises(GateNotPassed, match="2025-Q4-W47: check contract was never evaluated"):
+        lake.load_all("scores", epochs, gates=["contract"])
+    for epoch, version in made.items():
+        lake.record_verdict(
+            "scores", epoch, "contract", passed=True, content_hash=version.content_hash, detail=""
+        )
+    found, versions = lake.load_all("scores", epochs, gates=["contract"])
+    assert list(versions) == list(made.values())
+    assert isinstance(found["hotkey"].dtype, pd.CategoricalDtype)
+    expected = pd.concat(frames.values(), ignore_index=True)
+    pd.testing.assert_frame_equal(found.astype({"hotkey": object}), expected)
+    with pytest.raises(MissingTable, match="2025-Q4-W50"):
+        lake.load_all("scores", [*epochs, "2025-Q4-W50"], gates=["contract"])

@@ -1,12 +1,13 @@
 """What is not parsed again: the caller's frame is its own, and a changed file is always seen."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from quanta_pipelines.adapters import atomic_files, table_format
+from quanta_pipelines.adapters import atomic_files, parsed_tables, table_format
 from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
 from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.adapters.parsed_tables import Kept, parsed
@@ -44,6 +45,20 @@ def test_the_least_recently_used_goes_first_and_what_is_too_heavy_is_not_kept() 
     assert [kept.get(name) for name in ("a", "b", "c", "too heavy")] == [4, None, 3, None]
     kept.put("c", 6)  # in place of 3: 4 + 6 = 10
     assert [kept.get("a"), kept.get("c")] == [4, 6]
+
+
+def test_a_frame_weighs_what_its_texts_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 100 texts of 10,000 letters are a megabyte, and all but nothing in the file
+    data = to_parquet(pd.DataFrame({"epoch_id": ["x" * 10_000] * 100}), "texts", {})
+    assert len(data) < 10_000
+    small = Kept[bytes, tuple[pd.DataFrame, int]](999_999, lambda kept: kept[1])
+    monkeypatch.setattr(parsed_tables, "_FRAMES", small)
+    parsed(data)
+    assert small.get(hashlib.sha256(data).digest()) is None
+    large = Kept[bytes, tuple[pd.DataFrame, int]](1_100_000, lambda kept: kept[1])
+    monkeypatch.setattr(parsed_tables, "_FRAMES", large)
+    parsed(data)
+    assert large.get(hashlib.sha256(data).digest()) is not None
 
 
 @pytest.mark.parametrize("age_seconds", [0, 10])
