@@ -8,6 +8,7 @@ and MinIO have. A store without either could not keep two publishers apart and i
 import fcntl
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -171,11 +172,7 @@ class AtomicFiles:
     @property
     def system(self) -> AbstractFileSystem:
         """The file system of the root; a missing package for it is an ``ImportError``."""
-        protocol = split_protocol(self.root)[0] or "file"
-        if protocol not in {"file", "local", "memory", "s3"}:
-            raise UnsupportedStore(f"{self.root} is neither a folder nor an address s3://…")
-        # Listings are not cached: another process may have published since.
-        return url_to_fs(self.root, use_listings_cache=False)[0]
+        return _system(self.root, os.getpid(), threading.get_ident())
 
     def _put_if(self, name: str, data: bytes, **condition: str) -> bool:
         """One conditional PUT, whatever the size; the store's refusal is False.
@@ -192,6 +189,16 @@ class AtomicFiles:
                 return "IfMatch" in condition and self.read(name) == data
             return False
         return True
+
+
+@lru_cache(maxsize=256)
+def _system(root: str, _process: int, _thread: int) -> AbstractFileSystem:
+    """Fsspec's own instance of this process and thread, which it takes a while to find."""
+    protocol = split_protocol(root)[0] or "file"
+    if protocol not in {"file", "local", "memory", "s3"}:
+        raise UnsupportedStore(f"{root} is neither a folder nor an address s3://…")
+    # Listings are not cached: another process may have published since.
+    return url_to_fs(root, use_listings_cache=False)[0]
 
 
 @lru_cache(maxsize=256)

@@ -35,7 +35,13 @@ from quanta_pipelines.adapters.lake_files import (
 )
 from quanta_pipelines.adapters.parsed_tables import MOST_VERSIONS, Kept, parsed, parsed_hash
 from quanta_pipelines.adapters.publication_order import PublicationOrder
-from quanta_pipelines.adapters.table_format import as_frame, content_hash, read_rows, to_parquet
+from quanta_pipelines.adapters.table_format import (
+    as_frame,
+    content_hash,
+    read_rows,
+    stored_hash,
+    to_parquet,
+)
 
 __all__ = ["Lake", "Loaded", "MissingTable", "Version", "content_hash"]
 
@@ -106,7 +112,9 @@ class Lake:
         Each of ``gates`` must have passed on exactly this content, and the content must be what
         the file says it is.
         """
-        data, version = self._passed(table, epoch_id, gates)
+        data, version = self._judged(table, epoch_id, gates)
+        if gates:
+            _require_content(version, parsed_hash(data))
         return Loaded(parsed(data), version)
 
     def load_all(
@@ -116,21 +124,22 @@ class Lake:
 
         Each is judged as ``load`` judges it.
         """
-        found = [self._passed(table, epoch_id, gates) for epoch_id in epoch_ids]
-        rows = pa.concat_tables([read_rows(data) for data, _ in found])
-        return as_frame(rows, categories=True), tuple(version for _, version in found)
+        rows, versions = [], []
+        for epoch_id in epoch_ids:
+            data, version = self._judged(table, epoch_id, gates)
+            rows.append(read_rows(data))
+            if gates:
+                _require_content(version, stored_hash(rows[-1]))
+            versions.append(version)
+        return as_frame(pa.concat_tables(rows), categories=True), tuple(versions)
 
-    def _passed(self, table: str, epoch_id: str, gates: Sequence[str]) -> tuple[bytes, Version]:
-        """The current file of a table, once its gates have passed on what it holds."""
+    def _judged(self, table: str, epoch_id: str, gates: Sequence[str]) -> tuple[bytes, Version]:
+        """The current file of a table, once its gates have passed on what it says it holds."""
         name = current_file(table, epoch_id)
         data = stored(self._files, table, epoch_id, name)
         version = _footer(table, self._files.path(name), io.BytesIO(data))
         for check in gates:
             self._require_passed(table, epoch_id, check, version.content_hash)
-        if gates and parsed_hash(data) != version.content_hash:
-            raise GateNotPassed(
-                f"{table} {epoch_id}: the file does not hold {version.content_hash}, as it says"
-            )
         return data, version
 
     def read(self, table: str, epoch_id: str, *, gates: Sequence[str] = ()) -> pd.DataFrame:
@@ -263,6 +272,14 @@ class GlancedLake(Lake):
         if (table, epoch_id) not in self._seen:
             self._seen[table, epoch_id] = Lake.version(self, table, epoch_id)
         return self._seen[table, epoch_id]
+
+
+def _require_content(version: Version, held: str) -> None:
+    if held != version.content_hash:
+        raise GateNotPassed(
+            f"{version.table} {version.epoch_id}: the file does not hold {version.content_hash}, "
+            "as it says"
+        )
 
 
 def _footer(table: str, path: str, file: IO[bytes]) -> Version:

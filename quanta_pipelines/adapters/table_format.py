@@ -69,6 +69,8 @@ def stored_hash(rows: pa.Table) -> str:
 
 
 def _one_array(chunks: pa.ChunkedArray) -> pa.Array:
+    if chunks.num_chunks == 1:
+        return chunks.chunk(0)
     return pa.concat_arrays(chunks.chunks) if chunks.num_chunks else pa.array([], chunks.type)
 
 
@@ -151,7 +153,7 @@ def from_parquet(data: bytes) -> pd.DataFrame:
 
 def read_rows(data: bytes) -> pa.Table:
     """The columns of a Parquet file."""
-    return pq.ParquetFile(io.BytesIO(data)).read()
+    return pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)  # tables are small
 
 
 def as_frame(rows: pa.Table, *, categories: bool = False) -> pd.DataFrame:
