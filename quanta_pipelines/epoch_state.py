@@ -37,7 +37,8 @@ class EpochState:
 def epoch_states(platform: Platform) -> list[EpochState]:
     """Every epoch with a table, oldest first, with the first gate that stands in its way."""
     lake = GlancedLake(platform.lake.root)
-    known = sorted({epoch for table in CONTRACTS for epoch in lake.epochs(table)})
+    held = {table: frozenset(lake.epochs(table)) for table in CONTRACTS}
+    known = sorted(frozenset().union(*held.values()))
     states = []
     for epoch_id in known:
         refusals = [
@@ -48,7 +49,7 @@ def epoch_states(platform: Platform) -> list[EpochState]:
         states.append(
             EpochState(
                 epoch_id=epoch_id,
-                tables=sum(lake.exists(table, epoch_id) for table in CONTRACTS),
+                tables=sum(epoch_id in epochs for epochs in held.values()),
                 expected=len(CONTRACTS),
                 published=not refusals,
                 consensus=not refusals and _has_consensus(lake, epoch_id),

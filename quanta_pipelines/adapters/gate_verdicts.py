@@ -52,7 +52,8 @@ def write_verdict(files: AtomicFiles, verdict: GateVerdict) -> None:
 def read_verdict(files: AtomicFiles, table: str, epoch_id: str, check: str) -> GateVerdict | None:
     """What ``check`` last said, ``None`` when it was never evaluated."""
     name = _file(table, epoch_id, check)
-    path, signature = files.path(name), files.signature(name)
+    # On S3 the signature is a request like the file itself
+    path, signature = files.path(name), files.signature(name) if files.locks else None
     known = _VERDICTS.get((path, signature)) if signature else None
     if known is not None:
         return known

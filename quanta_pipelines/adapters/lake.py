@@ -262,7 +262,7 @@ class Lake:
 class GlancedLake(Lake):
     """A lake whose versions are each looked up once: for one pass over all epochs.
 
-    What is published while the pass lasts may not be seen.
+    What others publish while the pass lasts may not be seen. On S3 each look is a request.
     """
 
     _seen: dict[tuple[str, str], Version] = field(default_factory=dict)
@@ -271,6 +271,28 @@ class GlancedLake(Lake):
         """The version that was current when it was first asked for."""
         if (table, epoch_id) not in self._seen:
             self._seen[table, epoch_id] = Lake.version(self, table, epoch_id)
+        return self._seen[table, epoch_id]
+
+    def publish(
+        self,
+        table: str,
+        epoch_id: str,
+        frame: pd.DataFrame,
+        *,
+        params_version: str,
+        code_version: str,
+        unless_changed: Mapping[str, int] | None = None,
+    ) -> Version:
+        """What this pass publishes, it sees."""
+        self._seen[table, epoch_id] = Lake.publish(
+            self,
+            table,
+            epoch_id,
+            frame,
+            params_version=params_version,
+            code_version=code_version,
+            unless_changed=unless_changed,
+        )
         return self._seen[table, epoch_id]
 
 

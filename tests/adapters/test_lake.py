@@ -277,6 +277,8 @@ def test_a_glance_looks_each_version_up_once(lake: Lake) -> None:
     second = publish(lake, scores(2.0))
     assert glanced.version("scores", EPOCH) == first
     assert GlancedLake(lake.root).version("scores", EPOCH) == second
+    own = publish(glanced, scores(3.0))  # it sees what it publishes itself
+    assert glanced.version("scores", EPOCH) == own == lake.version("scores", EPOCH)
 
 
 def test_many_tables_are_read_as_one_and_judged_each(lake: Lake) -> None:
