@@ -1,15 +1,16 @@
 """What an epoch still owes, and since when: read from the lake and the signal store alone.
 
 An epoch with a ledger counts as paid, whatever happened to the tables behind it since: nothing here
-ever asks for a second payout. Only a settlement that was killed before its ledger was judged is
-taken up again, since the same inputs give the same ledger.
+ever asks for a second payout. Only a settlement that was killed before the last of its tables was
+judged is taken up again, since the same inputs give the same ledger.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS, STAGE_OF
+from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.adapters.signal_store import NotRecorded
 from quanta_pipelines.protocol.epoch import (
     Epoch,
@@ -32,6 +33,7 @@ CLOSING = tuple(
     for name in CONTRACTS
     if STAGE_OF[name] in ("market_data", "signals", "scoring", "integrity")
 )
+SETTLING = tuple(name for name in CONTRACTS if STAGE_OF[name] in ("consensus", "rewards"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,26 @@ class Overdue:
 
 
 def is_paid(platform: Platform, epoch: Epoch) -> bool:
-    """Whether the epoch has a ledger that was judged, or more than one version of it."""
-    lake = platform.lake
+    """Whether the epoch has a ledger and its settlement was judged, as ``was_paid`` says it."""
+    return was_paid(platform.lake, epoch)
+
+
+def was_paid(lake: Lake, epoch: Epoch) -> bool:
+    """Whether a ledger stands and each table of the settlement was judged, passed or not.
+
+    A ledger of more than one version is an operator's business, and counts as paid.
+    """
     if not lake.exists(LEDGER, epoch.id):
         return False
-    verdicts = [lake.verdict(LEDGER, epoch.id, gate) for gate in CONTRACTS[LEDGER].gates()]
-    return None not in verdicts or len(lake.versions(LEDGER, epoch.id)) > 1
+    return len(lake.versions(LEDGER, epoch.id)) > 1 or not any(_unjudged(lake, epoch, SETTLING))
+
+
+def _unjudged(lake: Lake, epoch: Epoch, tables: Iterable[str]) -> Iterator[str]:
+    """Gates that nobody has evaluated, of a table that is missing all of them."""
+    for table in tables:
+        for gate in CONTRACTS[table].gates():
+            if lake.verdict(table, epoch.id, gate) is None:
+                yield f"{table} {epoch.id}: {gate}"
 
 
 def is_scored(platform: Platform, epoch: Epoch) -> bool:

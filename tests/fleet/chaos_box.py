@@ -10,12 +10,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import psycopg2
 import pytest
 import yaml
@@ -23,11 +21,6 @@ import yaml
 from tests.fleet.one_box import PROGRAMS, PROJECT, free_port
 from tests.postgres_server import PostgresServer
 
-RUNS = "run worker"
-KINDS = (RUNS, "daemon", "webserver", "code server", "postgresql")
-MEAN_WAIT = 6.0  # seconds before a service is killed, drawn anew each time
-MOST_TABLES = 27  # of one epoch, between which its run worker is killed
-GIVES_UP = 45.0  # seconds after which the depth is drawn anew: no run came that far
 TEMPLATE = "chaos_signals"
 
 
@@ -191,16 +184,6 @@ class Box:
                     found.append(int(folder.name))
         return found
 
-    def tables_done(self) -> int:
-        """Tables that the newest run has published; -1 while nobody can say."""
-        newest = "select run_id from runs where status = 'STARTED' order by id desc limit 1"
-        done = "dagster_event_type = 'ASSET_MATERIALIZATION'"
-        query = f"select count(*) from event_logs where {done} and run_id = ({newest})"
-        try:
-            return int(execute(self.environment["QUANTA_DAGSTER_POSTGRES_URL"], query))
-        except psycopg2.Error:
-            return -1
-
 
 def execute(url: str, statement: str) -> int:
     """Runs one statement; the first number of what it answers, or 0."""
@@ -212,72 +195,3 @@ def execute(url: str, statement: str) -> int:
             return int(cursor.fetchone()[0]) if cursor.description else 0
     finally:
         connection.close()
-
-
-@dataclass
-class Killer:
-    """Kills as often as a deck has cards of a kind, in an order drawn from a seed.
-
-    Services and runs are killed side by side: one may die while another is starting again.
-    """
-
-    services: list[str]
-    runs: int
-    rng: np.random.Generator
-    killed: list[tuple[str, int]] = field(default_factory=list)  # kind, tables of the run by then
-
-    @classmethod
-    def of(cls, kills: int, seed: int) -> "Killer":
-        rng = np.random.default_rng(seed)
-        each, kinds = kills // len(KINDS), [kind for kind in KINDS if kind != RUNS]
-        return cls([str(kind) for kind in rng.permutation(each * kinds)], each, rng)
-
-    @property
-    def is_done(self) -> bool:
-        return not self.services and not self.runs
-
-    @contextmanager
-    def at_work(self, box: Box) -> Iterator[None]:
-        """Kills until the deck is used up or the context is left."""
-        done = threading.Event()
-        threads = [
-            threading.Thread(target=work, args=(box, done, np.random.default_rng(seed)))
-            for work, seed in (
-                (self._kill_services, self.rng.integers(2**32)),
-                (self._kill_runs, self.rng.integers(2**32)),
-            )
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            for thread in threads:
-                thread.join()
-
-    def _kill_services(self, box: Box, done: threading.Event, rng: np.random.Generator) -> None:
-        while self.services and not done.wait(rng.exponential(MEAN_WAIT)):
-            kind, tables = self.services[-1], box.tables_done()
-            if kind == "postgresql" and box.postgres.is_up():
-                box.postgres.kill()
-            elif kind != "postgresql" and box.services[kind].poll() is None:
-                box.services[kind].kill()
-            else:
-                continue  # it is down already: later
-            self.services.pop()
-            self.killed.append((kind, tables))
-
-    def _kill_runs(self, box: Box, done: threading.Event, rng: np.random.Generator) -> None:
-        """Kills the run under way once it has published some tables, drawn each time."""
-        while self.runs and not done.is_set():
-            depth, until = int(rng.integers(0, MOST_TABLES)), time.monotonic() + GIVES_UP
-            while not done.wait(0.2) and time.monotonic() < until:
-                workers, tables = box.workers(), box.tables_done()
-                if workers and tables >= depth:
-                    for pid in workers:
-                        with suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
-                    self.runs -= 1
-                    self.killed.append((RUNS, tables))
-                    break

@@ -18,6 +18,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from data_contracts.tables import CONTRACTS
 from quanta_pipelines import automation
+from quanta_pipelines.epoch_progress import SETTLING
 from quanta_pipelines.partitions import epoch_ids
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.resources import Platform
@@ -28,7 +29,7 @@ ROWS = pd.DataFrame({"session": pd.Series([], dtype="datetime64[ns]")})
 PUBLISHED_BY = {
     "signals": ("portfolios",),
     "close": ("scores",),
-    "settle": ("ledger_entries",),
+    "settle": SETTLING,
 }
 
 
