@@ -6,7 +6,7 @@ judged is taken up again, since the same inputs give the same ledger.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS, STAGE_OF
@@ -57,19 +57,17 @@ def is_paid(platform: Platform, epoch: Epoch) -> bool:
 def was_paid(lake: Lake, epoch: Epoch) -> bool:
     """Whether a ledger stands and each table of the settlement was judged, passed or not.
 
-    A ledger of more than one version is an operator's business, and counts as paid.
+    A settlement that was killed before its last verdict would keep its epoch out of the marts for
+    ever. A ledger of more than one version is an operator's business, and counts as paid.
     """
     if not lake.exists(LEDGER, epoch.id):
         return False
-    return len(lake.versions(LEDGER, epoch.id)) > 1 or not any(_unjudged(lake, epoch, SETTLING))
-
-
-def _unjudged(lake: Lake, epoch: Epoch, tables: Iterable[str]) -> Iterator[str]:
-    """Gates that nobody has evaluated, of a table that is missing all of them."""
-    for table in tables:
-        for gate in CONTRACTS[table].gates():
-            if lake.verdict(table, epoch.id, gate) is None:
-                yield f"{table} {epoch.id}: {gate}"
+    judged = all(
+        lake.verdict(table, epoch.id, gate) is not None
+        for table in SETTLING
+        for gate in CONTRACTS[table].gates()
+    )
+    return judged or len(lake.versions(LEDGER, epoch.id)) > 1
 
 
 def is_scored(platform: Platform, epoch: Epoch) -> bool:

@@ -8,8 +8,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from data_contracts.tables import CONTRACTS
 from quanta_pipelines.definitions import defs
-from quanta_pipelines.epoch_progress import is_paid, oldest_unpaid, overdue, unpaid
+from quanta_pipelines.epoch_progress import SETTLING, is_paid, oldest_unpaid, overdue, unpaid
 from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.recovery import AGAIN_TAG, MOST_ATTEMPTS
 from tests.pipeline.simulated_years import Asked, SimulatedYears
@@ -124,6 +125,28 @@ def test_a_failed_ledger_is_not_paid_again_by_itself(years):
     )
     assert is_paid(years.platform, W48)
     assert tick(years, "epoch_settle_again", "2025-12-02 23:35") == "every closed epoch is paid"
+
+
+def test_a_settlement_that_broke_off_before_its_last_verdict_is_taken_up_again(years):
+    years.leave("close", W48)
+    for table in SETTLING:
+        years.leave("settle", W48)
+        assert is_paid(years.platform, W48)
+        gates = Path(years.platform.lake.root) / table / "_gates" / W48.id
+        (gates / f"{CONTRACTS[table].gates()[-1]}.json").unlink()  # killed before it was written
+        assert not is_paid(years.platform, W48), table
+    assert tick(years, "epoch_settle_again", "2025-12-02 23:35") is None
+    assert is_paid(years.platform, W48)
+
+
+def test_a_restated_ledger_is_left_to_its_operator_whatever_was_not_judged(years):
+    years.leave("close", W48)
+    years.leave("settle", W48)
+    rows = pd.DataFrame({"session": pd.to_datetime(["2025-11-28"])})
+    years.platform.lake.publish("ledger_entries", W48.id, rows, params_version="p", code_version="")
+    gates = Path(years.platform.lake.root) / "rewards" / "_gates" / W48.id
+    (gates / "contract.json").unlink()
+    assert is_paid(years.platform, W48)
 
 
 def test_a_broken_rule_is_not_asked_for_again(years):
