@@ -59,6 +59,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
             automation.epoch_settlement,
             recovery.epoch_close_again,
             recovery.epoch_settle_again,
+            recovery.marts_again,
             weight_sending.epoch_weights,
         ],
         sensors=[price_sensor.live_quotes_sensor, alerting.alerts_sensor],

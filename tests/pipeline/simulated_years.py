@@ -84,6 +84,7 @@ class SimulatedYears:
         with dg.build_schedule_context(
             instance=self.instance, scheduled_execution_time=moment
         ) as context:
+            context._instance = self.instance  # a tick would open the same records anew
             # what Dagster calls, without the records in memory that it would make for each resource
             answer = schedule._execution_fn.decorated_fn(context, **needs)
         if isinstance(answer, dg.SkipReason):

@@ -12,7 +12,7 @@ from data_contracts.tables import CONTRACTS
 from quanta_pipelines.definitions import defs
 from quanta_pipelines.epoch_progress import SETTLING, is_paid, oldest_unpaid, overdue, unpaid
 from quanta_pipelines.protocol.epoch import Epoch
-from quanta_pipelines.recovery import AGAIN_TAG, MOST_ATTEMPTS
+from quanta_pipelines.recovery import AGAIN_TAG, MOST_ATTEMPTS, marts_again
 from tests.pipeline.simulated_years import Asked, SimulatedYears
 
 SCHEDULES = [defs.resolve_schedule_def(found.name) for found in defs.schedules or ()]
@@ -175,15 +175,19 @@ def test_without_stakes_nothing_is_asked_for(years):
     assert said == f"nobody recorded the stakes of {W49}: run its snapshot first"
 
 
-def add_run(years: SimulatedYears, status: dg.DagsterRunStatus, **tags: str) -> None:
-    job = defs.resolve_job_def("close")
-    run = years.instance.create_run_for_job(job, tags={"quanta/epoch": W48.id, **tags})
+def add_run(years: SimulatedYears, job: str, status: dg.DagsterRunStatus, **tags: str) -> None:
+    """A run of a job without steps: schedules look at its name, tags and status."""
+    run = years.instance.create_run_for_job(dg.GraphDefinition(job).to_job(), tags=tags)
     if status == dg.DagsterRunStatus.FAILURE:
         years.instance.report_run_failed(run)
 
 
+def attempt(years: SimulatedYears, status: dg.DagsterRunStatus, **tags: str) -> None:
+    add_run(years, "close", status, **{"quanta/epoch": W48.id, **tags})
+
+
 def test_a_run_under_way_is_waited_for(years):
-    add_run(years, dg.DagsterRunStatus.NOT_STARTED)
+    attempt(years, dg.DagsterRunStatus.NOT_STARTED)
     said = tick(years, "epoch_close_again", "2025-11-28 20:50")
     assert said == f"a run of {W48} is under way"
 
@@ -192,7 +196,7 @@ def test_after_eight_more_attempts_an_operator_has_to_look(years):
     years.refused = lambda _: True
     for _ in range(MOST_ATTEMPTS):
         assert tick(years, "epoch_close_again", "2025-11-28 20:50") is None
-        add_run(years, dg.DagsterRunStatus.FAILURE, **{AGAIN_TAG: f"close {W48}"})
+        attempt(years, dg.DagsterRunStatus.FAILURE, **{AGAIN_TAG: f"close {W48}"})
     said = tick(years, "epoch_close_again", "2025-11-28 20:50")
     assert str(said).startswith(f"close of {W48} was asked for 8 times more: correct its cause")
 
@@ -229,3 +233,45 @@ def test_what_is_missing_is_what_is_due_and_has_no_ledger_oldest_first(years):
     assert missing("2025-12-06 21:00") == [W49.id]
     years.leave("settle", W49)
     assert missing("2025-12-06 21:00") == []
+
+
+def record(years: SimulatedYears, *assets: str) -> None:
+    """What Dagster keeps of assets that a run published."""
+    for asset in assets:
+        years.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+
+
+def ask_for_marts(years: SimulatedYears) -> dg.RunRequest | str:
+    with dg.build_schedule_context(
+        instance=years.instance, scheduled_execution_time=new_york("2025-12-03 00:20")
+    ) as context:
+        answer = marts_again(context, platform=years.platform)
+    return answer if isinstance(answer, dg.RunRequest) else str(answer.skip_message)
+
+
+def test_marts_that_a_settlement_did_not_come_to_are_asked_for(years):
+    assert ask_for_marts(years) == "no epoch is paid"
+    years.leave("settle", W48)
+    assert ask_for_marts(years) == "no ledger was published since the marts were"
+    record(years, "ledger_entries")  # and then PostgreSQL was gone
+    asked = ask_for_marts(years)
+    assert asked.run_key == "2025-Q4-W48/marts/2025-12-03T05:20+00:00"
+    assert asked.tags[AGAIN_TAG] == "marts 2025-Q4-W48"
+    record(years, "leaderboard")  # the pages are what is published last
+    assert isinstance(ask_for_marts(years), dg.RunRequest)
+    record(years, "epoch_pages")
+    assert ask_for_marts(years) == "no ledger was published since the marts were"
+
+
+def test_marts_are_not_asked_for_beside_a_settlement_nor_for_ever(years):
+    years.leave("settle", W48)
+    record(years, "epoch_pages", "ledger_entries")
+    add_run(years, "settle", dg.DagsterRunStatus.NOT_STARTED)
+    assert ask_for_marts(years) == "a run of settle is under way"
+    years.instance.report_run_failed(years.instance.get_runs()[0])
+    for _ in range(MOST_ATTEMPTS):
+        assert isinstance(ask_for_marts(years), dg.RunRequest)
+        tags = {AGAIN_TAG: "marts 2025-Q4-W48"}
+        add_run(years, "marts", dg.DagsterRunStatus.FAILURE, **tags)
+    said = "the marts of 2025-Q4-W48 were asked for 8 times: see those runs"
+    assert ask_for_marts(years) == said

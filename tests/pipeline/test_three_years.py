@@ -18,7 +18,12 @@ NEW_YORK = ZoneInfo("America/New_York")
 FIRST = dt.datetime(2025, 1, 1, tzinfo=NEW_YORK)
 LAST = dt.datetime(2028, 1, 1, tzinfo=NEW_YORK)
 GENESIS = Epoch.parse("2025-Q1-W01")
-SCHEDULES = [defs.resolve_schedule_def(found.name) for found in defs.schedules or ()]
+# marts_again asks Dagster's records, which nothing is kept in here: see test_recovery
+SCHEDULES = [
+    defs.resolve_schedule_def(found.name)
+    for found in defs.schedules or ()
+    if found.name != "marts_again"
+]
 AGAIN = {"epoch_close_again", "epoch_settle_again"}
 
 Row = tuple[str, str, dt.datetime]  # schedule, epoch, moment
