@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,8 @@ KINDS = (RUNS, "daemon", "webserver", "code server", "postgresql")
 FATAL = (RUNS, "postgresql")  # to the run under way; the others meet whoever starts the next one
 IDLE, FIRST = "no step under way", "before a table"
 UNKNOWN = "PostgreSQL down"
-PHASES = (FIRST, "prices, signals", "scores, integrity", "settlement", "marts", IDLE, UNKNOWN)
+WORKING = ("prices, signals", "scores, integrity", "settlement", "marts")
+PHASES = (FIRST, *WORKING, IDLE, UNKNOWN)
 PHASE_OF = {
     "market_data": "prices, signals",
     "signals": "prices, signals",
@@ -143,15 +145,15 @@ class Killer:
 
     @contextmanager
     def at_work(self, box: Box, backfill: int) -> Iterator[None]:
-        """Kills until the deck is used up or the context is left."""
+        """Kills until the deck is used up or the context is left; its own failure is raised."""
         done = threading.Event()
-        thread = threading.Thread(target=self._work, args=(box, backfill, done))
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        with ThreadPoolExecutor(1) as thread:
+            work = thread.submit(self._work, box, backfill, done)
+            try:
+                yield
+            finally:
+                done.set()
+            work.result()
 
     def _work(self, box: Box, backfill: int, done: threading.Event) -> None:
         watched = Watch(box)
