@@ -120,6 +120,18 @@ def require_free(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(2)
 
 
+def without_leftovers(files: dict[str, str]) -> dict[str, str]:
+    """All but what a process was writing when it was killed: no reader finds it, and it is pruned.
+
+    A file is written under a name of its own beside its place, and then renamed.
+    """
+    return {
+        name: hashed
+        for name, hashed in files.items()
+        if not (name.rpartition("/")[2].startswith(".") and name.endswith(".tmp"))
+    }
+
+
 def pages(home: Path) -> dict[str, str]:
     """What people read of each epoch."""
     return {p.name: p.read_text() for p in (home / "warehouse/reports").glob("*.html")}
@@ -155,7 +167,7 @@ def write(folder: Path, killer: Killer, runs: list[RunState], figures: dict[str,
     ("kills", "count", "pace"),
     [
         pytest.param(10, 1, 15.0, id="10"),
-        pytest.param(100, 2, 28.0, id="100"),
+        pytest.param(100, 2, 24.0, id="100"),
     ],
 )
 def test_kills_lose_nothing_and_pay_nobody_twice(
@@ -183,7 +195,7 @@ def test_kills_lose_nothing_and_pay_nobody_twice(
         with Box(tmp_path / f"box{backfills}", server, f"box{backfills}") as box:
             runs += backfill(box, epochs, killer, backfills)
             require_free(box, monkeypatch)
-            assert published(box.lake) == tables
+            assert without_leftovers(published(box.lake)) == tables
             assert marts(box.home) == expected_marts
             assert pages(box.home) == pages(tmp_path / "alone")
             require_whole(box, epochs)
