@@ -105,7 +105,7 @@ class Retention:
             elif rest.endswith(".parquet") and "/" not in rest:
                 epoch_id = rest.removesuffix(".parquet")
                 kept.add((table, epoch_id, self.lake.version(table, epoch_id).content_hash))
-            elif rest.startswith("_gates/"):
+            elif rest.startswith("_gates/") and rest.endswith(".json"):
                 said = json.loads(files.read(name))
                 kept.add((table, rest.split("/")[1], str(said["content_hash"])))
                 kept |= {(*key.split(" "), held) for key, held in said.get("inputs", {}).items()}

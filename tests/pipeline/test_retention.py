@@ -54,6 +54,8 @@ def litter(home: Path) -> dict[str, list[str]]:
     young.write_bytes(b"a publisher is at work")
     unfinished = home / "lake/scores/.2019-Q3-W30.parquet.77.tmp"
     unfinished.write_bytes(b"half")
+    verdict = home / f"lake/scores/_gates/{EPOCH}/.contract.json.9b3e7ce1dd8cdbc0.tmp"
+    verdict.write_bytes(b"{")
     reply = home / "lake/vendor_replies/.kept.tmp"
     reply.parent.mkdir(exist_ok=True)
     reply.write_bytes(b"an archive's")
@@ -63,12 +65,12 @@ def litter(home: Path) -> dict[str, list[str]]:
     (build / "logs/dbt.log").write_bytes(b"y" * 10)
     (home / "warehouse/.build-running").mkdir()
     superseded = versions / f"{once.content_hash}.parquet"
-    for path in (never, unfinished, reply, superseded, build / "build.duckdb"):
+    for path in (never, unfinished, verdict, reply, superseded, build / "build.duckdb"):
         age(path)
     for path in (build / "logs/dbt.log", build / "logs", build):
         age(path)
     return {
-        "goes": [str(path.relative_to(home)) for path in (build, unfinished, never)],
+        "goes": [str(path.relative_to(home)) for path in (build, unfinished, verdict, never)],
         "goes if it is asked for": [str(superseded.relative_to(home))],
         "stays": [str(path.relative_to(home)) for path in (young, reply)]
         + ["warehouse/.build-running"],
@@ -195,7 +197,7 @@ def test_a_kill_at_any_deletion_leaves_the_rest_to_the_next(home: Path, tmp_path
             each.delete()
         assert contents(copied) == kept
         assert not list((copied / "warehouse").glob(".pruned-*"))
-    assert killed == 1 + 2 + 2 + 3  # a renaming, files and folders of the build; three files
+    assert killed == 1 + 2 + 2 + 4  # a renaming, files and folders of the build; four files
 
 
 def deleted_until_killed(home: Path, nth: int) -> bool:
@@ -229,7 +231,7 @@ def test_the_command_lists_first_and_deletes_when_told(home: Path) -> None:
     assert [each.pop("deleted") for each in said] == [False, True]
     assert said[0] == said[1]
     assert said[0]["count"] == len(thrown["goes"])
-    assert said[0]["bytes"] == 1010 + len(b"half") + len(b"a publisher was killed")
+    assert said[0]["bytes"] == 1010 + len(b"half") + len(b"{") + len(b"a publisher was killed")
     left = contents(home)
     assert set(before) - set(left) == {
         name for name in before if any(name.startswith(each) for each in thrown["goes"])
