@@ -92,16 +92,16 @@ def moment_of(box: Box) -> Moment | None:
         connection.close()
     lives = run is not None and bool(box.workers())
     return Moment(
-        tables=tables_in(box),
+        tables=tables_in(Path(box.lake)),
         epoch=(epoch or "") if lives else "",
         step=(step or "") if lives else "",
         happened=happened,
     )
 
 
-def tables_in(box: Box) -> int:
-    """Tables of all epochs that the lake holds."""
-    return sum(1 for table in TABLES for _ in (Path(box.lake) / table).glob("*.parquet"))
+def tables_in(lake: Path) -> int:
+    """Tables of all epochs that a lake holds."""
+    return sum(1 for table in TABLES for _ in (lake / table).glob("*.parquet"))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from data_contracts.tables import CONTRACTS, FOR_PEOPLE
 from quanta_pipelines.adapters.lake import Lake
 from quanta_pipelines.adapters.signal_store import SignalStore
 from quanta_pipelines.doctor import stale_slots
@@ -27,7 +26,7 @@ from quanta_pipelines.protocol.epoch import Epoch
 from quanta_pipelines.simulation.season import Season
 from tests.conftest import GENESIS, platform_at
 from tests.fleet.chaos_box import TEMPLATE, Box, KillablePostgres
-from tests.fleet.chaos_killer import FATAL, KINDS, WORKING, Kill, Killer, table_of
+from tests.fleet.chaos_killer import FATAL, KINDS, WORKING, Kill, Killer, table_of, tables_in
 from tests.fleet.test_fleet import first_epochs, marts, on_one_machine, published
 
 SEED = 20261129
@@ -205,7 +204,7 @@ def test_kills_lose_nothing_and_pay_nobody_twice(
     by_kind = Counter(kill.kind for kill in killer.killed)
     assert by_kind == Counter({kind: kills // len(KINDS) for kind in KINDS})
     assert any(run.status == "FAILURE" for run in runs)
-    fell = within(killer.killed, count * len(CONTRACTS | FOR_PEOPLE))
+    fell = within(killer.killed, tables_in(tmp_path / "alone/lake"))
     assert 2 * len(fell) > kills, figures
     if kills >= 100:
         assert backfills >= 3
