@@ -24,5 +24,5 @@ def test_every_agent_is_mapped_and_every_schedule_and_sensor_belongs_to_one() ->
 
 
 def test_every_schedule_has_its_phase() -> None:
-    named = set(re.findall(r"`(epoch_[a-z_]+)`", section("Phases, and who acts in each")))
+    named = set(re.findall(r"`((?:epoch|marts)_[a-z_]+)`", section("Phases, and who acts in each")))
     assert named == {each.name for each in defs.schedules or ()}
