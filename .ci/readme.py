@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,8 @@ import pandas as pd
 ROOT = Path(__file__).parent.parent
 BY_OTHERS = ("make demo", "make test")
 SERVERS = {"make ui": "http://127.0.0.1:3000", "make api": "http://127.0.0.1:8000"}
-PATIENCE = 120  # seconds
+PATIENCE = 120  # seconds until a server answers
+GRACE = 30  # seconds to stop in
 
 
 def commands(readme: str) -> list[str]:
@@ -72,10 +74,21 @@ def answers(command: str, address: str) -> None:
                     sys.exit(f"$ {command}\n{address} does not answer: {problem}")
                 time.sleep(0.5)
     finally:
-        if server.poll() is None:
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+        stop(server)
     say(began, command)
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """Ends a server with all that it started.
+
+    Whoever started this program may have told it to ignore SIGTERM, which a server inherits.
+    """
+    for signalled in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, signalled)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=GRACE)
+            return
 
 
 def say(began: float, command: str) -> None:
