@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.lake import GlancedLake, Lake
+from quanta_pipelines.adapters.lake import Lake, glanced
 from quanta_pipelines.resources import Platform
 
 
@@ -36,7 +36,7 @@ class EpochState:
 
 def epoch_states(platform: Platform) -> list[EpochState]:
     """Every epoch with a table, oldest first, with the first gate that stands in its way."""
-    lake = GlancedLake(platform.lake.root)
+    lake = glanced(platform.lake)
     held = {table: frozenset(lake.epochs(table)) for table in CONTRACTS}
     known = sorted(frozenset().union(*held.values()))
     states = []

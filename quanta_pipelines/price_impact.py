@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from data_contracts.tables import CONTRACTS
-from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable, content_hash
+from quanta_pipelines.adapters.lake import Lake, Loaded, MissingTable, Version, content_hash, joined
 from quanta_pipelines.adapters.table_format import from_parquet, to_parquet
 from quanta_pipelines.checks import INVARIANTS, Look, in_words
 from quanta_pipelines.contract_type import audit
@@ -90,6 +90,12 @@ class LakeWithCandidates(Lake):
         published = self.version(table, epoch_id)
         hashed = content_hash(candidate, table)
         return Loaded(candidate, replace(published, content_hash=hashed, rows=len(candidate)))
+
+    def load_all(
+        self, table: str, epoch_ids: Sequence[str], *, gates: Sequence[str]
+    ) -> tuple[pd.DataFrame, tuple[Version, ...]]:
+        """The tables that ``load`` gives, in one frame."""
+        return joined([self.load(table, epoch_id, gates=gates) for epoch_id in epoch_ids])
 
 
 def price_impact(

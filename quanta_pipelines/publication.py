@@ -16,7 +16,7 @@ from quanta_pipelines import epoch_report, explanation
 from quanta_pipelines.adapters.atomic_files import AtomicFiles
 from quanta_pipelines.adapters.code_version import code_version, sources_version
 from quanta_pipelines.adapters.gate_verdicts import GateNotPassed
-from quanta_pipelines.adapters.lake import GlancedLake, MissingTable, Version
+from quanta_pipelines.adapters.lake import MissingTable, Version, glanced
 from quanta_pipelines.contract_type import audit
 from quanta_pipelines.explanation import NotExplained
 from quanta_pipelines.protocol.epoch import Epoch
@@ -48,7 +48,7 @@ def publish_pages(platform: Platform, epoch_ids: Sequence[str]) -> list[Publishe
     An epoch that was settled under other rules, or whose tables do not fit together, is left
     without, and says why.
     """
-    platform = replace(platform, lake=GlancedLake(platform.lake.root))
+    platform = replace(platform, lake=glanced(platform.lake))
     done = [_published(platform, epoch_id) for epoch_id in sorted(epoch_ids)]
     files = AtomicFiles(str(reports_folder(platform)))
     known = [stem for stem in files.stems("", ".html") if stem != "index"]

@@ -43,7 +43,7 @@ from quanta_pipelines.adapters.table_format import (
     to_parquet,
 )
 
-__all__ = ["Lake", "Loaded", "MissingTable", "Version", "content_hash"]
+__all__ = ["Lake", "Loaded", "MissingTable", "Version", "content_hash", "glanced", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +256,17 @@ class Lake:
             return _VERSIONS.put((path, signature), found) if signature else found
         except FileNotFoundError:
             raise MissingTable(f"{table} {epoch_id}: no file {path}") from None
+
+
+def joined(found: Sequence[Loaded]) -> tuple[pd.DataFrame, tuple[Version, ...]]:
+    """``load_all`` of a lake whose tables do not all lie in one place: texts stay objects."""
+    frames = [loaded.frame for loaded in found]
+    return pd.concat(frames, ignore_index=True), tuple(loaded.version for loaded in found)
+
+
+def glanced(lake: Lake) -> Lake:
+    """A plain lake for one pass; a lake that stands over another one stays as it is."""
+    return GlancedLake(lake.root) if type(lake) is Lake else lake
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import make_url
 
-from quanta_pipelines.adapters.lake import Lake, Loaded, Version
+from quanta_pipelines.adapters.lake import Lake, Loaded, Version, joined
 from quanta_pipelines.adapters.signal_store import SignalStore, StoreUnavailable
 from quanta_pipelines.adapters.warehouse import Warehouse
 from quanta_pipelines.protocol.epoch import Epoch
@@ -40,6 +41,12 @@ class IsolatedLake(Lake):
         if Lake.exists(self, table, epoch_id):
             return Lake.load(self, table, epoch_id)
         return self.below.load(table, epoch_id, gates=gates)
+
+    def load_all(
+        self, table: str, epoch_ids: Sequence[str], *, gates: Sequence[str]
+    ) -> tuple[pd.DataFrame, tuple[Version, ...]]:
+        """The tables that ``load`` gives, in one frame."""
+        return joined([self.load(table, epoch_id, gates=gates) for epoch_id in epoch_ids])
 
     def exists(self, table: str, epoch_id: str) -> bool:
         """Whether the table stands here or below."""
