@@ -220,12 +220,17 @@ def test_prices_of_a_few_sessions_are_settled_and_merged(
 
 
 def test_a_round_of_live_prices(
-    run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The simulated vendors answer from threads: processes would import everything again."""
+    """The simulated vendors answer from threads: processes would import everything again.
+
+    The folder stays: yfinance keeps its database open in it for as long as the process lives.
+    """
     quotes = importlib.import_module("quotes")
     threads = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=threading.Thread)
     monkeypatch.setattr(quotes, "mp", SimpleNamespace(get_context=lambda _: threads))
+    kept = SimpleNamespace(TemporaryDirectory=lambda: nullcontext(str(tmp_path)))
+    monkeypatch.setattr(quotes, "tempfile", kept)
     found = json.loads("\n".join(run(quotes, "--rounds", "1", "--tickers", "2", "--json")))
     assert found["milliseconds"].keys() == {"wall", "processor"}
     for parts in found["milliseconds"].values():
