@@ -189,7 +189,7 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     with canvas(1, 1, width=8.0, height=3.6) as drawn:
         panel = drawn.panels[0]
         bands = [[cost["spent"].get(name, 0.0) for cost in smooth] for name in names]
-        colours = [*COLOURS[1:], "#999999"][: len(names)]
+        colours = [*COLOURS[1:], "#999999", COLOURS[0]][: len(names)]
         panel.stackplot(numbers, bands, labels=names, colors=colours, alpha=0.75)
         panel.set_xlim(numbers[0], numbers[-1])
         panel.set_ylim(0, None)

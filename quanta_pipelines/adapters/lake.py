@@ -9,7 +9,7 @@ one.
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -284,26 +284,9 @@ class GlancedLake(Lake):
             self._seen[table, epoch_id] = Lake.version(self, table, epoch_id)
         return self._seen[table, epoch_id]
 
-    def publish(
-        self,
-        table: str,
-        epoch_id: str,
-        frame: pd.DataFrame,
-        *,
-        params_version: str,
-        code_version: str,
-        unless_changed: Mapping[str, int] | None = None,
-    ) -> Version:
+    def publish(self, table: str, epoch_id: str, frame: pd.DataFrame, **options: Any) -> Version:
         """What this pass publishes, it sees."""
-        self._seen[table, epoch_id] = Lake.publish(
-            self,
-            table,
-            epoch_id,
-            frame,
-            params_version=params_version,
-            code_version=code_version,
-            unless_changed=unless_changed,
-        )
+        self._seen[table, epoch_id] = Lake.publish(self, table, epoch_id, frame, **options)
         return self._seen[table, epoch_id]
 
 
