@@ -8,7 +8,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import pandas as pd
 import pyarrow as pa
@@ -23,11 +24,15 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+_ALL: "WeakSet[Kept[Any, Any]]" = WeakSet()  # whatever this process keeps
+
+
 class Kept(Generic[Key, Value]):
     """Values by key up to a total weight; the least recently used goes first."""
 
     def __init__(self, most: int, weight: Callable[[Value], int] = lambda _: 1) -> None:
         self._most, self._weight, self._held = most, weight, 0
+        _ALL.add(self)
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self._lock = Lock()
 
@@ -59,9 +64,9 @@ class Kept(Generic[Key, Value]):
 
 
 def forget() -> None:
-    """Read everything anew, as a process that has just started does."""
-    _FRAMES.clear()
-    _HASHES.clear()
+    """Read everything anew, as a process that has just started does: also versions and verdicts."""
+    for kept in list(_ALL):
+        kept.clear()
 
 
 _FRAMES: Kept[bytes, tuple[pd.DataFrame, int]] = Kept(MOST_BYTES, lambda kept: kept[1])

@@ -47,6 +47,13 @@ def test_the_least_recently_used_goes_first_and_what_is_too_heavy_is_not_kept() 
     assert [kept.get("a"), kept.get("c")] == [4, 6]
 
 
+def test_what_is_forgotten_is_everything_that_is_kept() -> None:
+    kept: Kept[str, int] = Kept(10)
+    kept.put("a", 1)
+    parsed_tables.forget()
+    assert kept.get("a") is None
+
+
 def test_a_frame_weighs_what_its_texts_take(monkeypatch: pytest.MonkeyPatch) -> None:
     # 100 texts of 10,000 letters are a megabyte, and all but nothing in the file
     data = to_parquet(pd.DataFrame({"epoch_id": ["x" * 10_000] * 100}), "texts", {})
